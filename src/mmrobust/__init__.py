@@ -1,0 +1,1 @@
+"""mmrobust: how multimodal models break under attack, and what makes them robust."""

@@ -1,0 +1,40 @@
+"""Threat models: what an attacker may change, by how much, and what it knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from mmrobust.quantities import NonNegativeInt, PixelDistance
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBudget:
+    """How far an image may move: `norm` of the perturbation at most `eps`, pixels in [0, 1]."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    norm: Literal["linf"] = "linf"
+    eps: PixelDistance
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextBudget:
+    """How far a caption may move: at most `words` of its words replaced, none added or removed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    words: NonNegativeInt
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatModel:
+    """Budget per modality (None: that modality is left alone) and the attacker's knowledge."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    knowledge: Literal["white_box"] = "white_box"
+    image: ImageBudget | None = None
+    text: TextBudget | None = None
