@@ -1,0 +1,265 @@
+"""The one format every dataset is prepared into, and training and evaluation read.
+
+A prepared dataset is a folder of plain files (`FILES`): uint8 images that are memory-mapped, so
+that training never waits for a decoder, a caption table, a sparse matrix of which captions are
+true of which images, a lexicon for the text attack, and a manifest with the sha256 of each.
+Equal content gives equal bytes: no file holds a time, a path or a random order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+
+from mmrobust.artifacts import read_json, sha256_file, write_json
+from mmrobust.errors import UserError, unknown_name
+
+SPLITS = ("train", "dev", "test")
+SPLIT_FILES = ("images.npy", "captions.parquet", "positives.npz")
+MANIFEST = "manifest.json"
+LEXICON = "lexicon.json"
+FILES = (LEXICON, *(f"{split}/{name}" for split in SPLITS for name in SPLIT_FILES), MANIFEST)
+
+_CAPTION_SCHEMA = pa.schema([("caption", pa.string()), ("image", pa.int32())])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split of an image-caption dataset; N images, C captions."""
+
+    images: np.ndarray
+    """uint8 (N, H, W, 3), RGB; a read-only memory map when it was loaded."""
+    captions: list[str]
+    """C texts, none of them empty."""
+    caption_image: np.ndarray
+    """int64 (C,), the row of `images` each caption was written for; ascending."""
+    positives: sp.csr_array
+    """bool (C, N): the caption is true of the image."""
+
+
+def one_image_positives(caption_image: np.ndarray, n_images: int) -> sp.csr_array:
+    """Positives matrix (C, N) of the classic labels: a caption is true of its own image only."""
+    n = len(caption_image)
+    indices = caption_image.astype(np.int32)
+    return sp.csr_array(
+        (np.ones(n, dtype=bool), indices, np.arange(n + 1, dtype=np.int32)), shape=(n, n_images)
+    )
+
+
+def write_prepared(
+    out: Path,
+    splits: Mapping[str, Split],
+    *,
+    lexicon: Mapping[str, list[str]],
+    dataset: str,
+    licence: str,
+    redistributable: bool,
+    source_resolution: str | None,
+) -> None:
+    """Write a prepared dataset to the folder `out`.
+
+    Args:
+        out: folder to fill; files of an earlier version are replaced, the manifest last.
+        splits: exactly `train`, `dev` and `test`.
+        lexicon: lower-case word -> substitutes that keep the meaning, best first.
+        dataset: registry name.
+        licence: terms of the images and captions, one line.
+        redistributable: whether artifacts that hold them may be pushed.
+        source_resolution: "WxH" of the source photographs, "varying", or None if drawn.
+
+    Raises:
+        UserError: a split that contradicts itself.
+    """
+    with building(out) as folder:
+        for name, split in splits.items():
+            images = create_images(folder, name, len(split.images), split.images.shape[1])
+            if split.images.shape != images.shape or split.images.dtype != np.uint8:
+                raise UserError(
+                    f"{out}: images of split {name!r} are {split.images.dtype} "
+                    f"{split.images.shape}, allowed: uint8 (N, S, S, 3)"
+                )
+            images[:] = split.images
+            write_labels(folder, name, split)
+        facts = {"dataset": dataset, "licence": licence, "redistributable": redistributable}
+        publish(folder, out, lexicon, facts | {"source_resolution": source_resolution})
+
+
+@contextlib.contextmanager
+def building(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `out` to build in; it is gone afterwards.
+
+    Its name is fixed, so that what a killed run left there is swept by the next.
+    """
+    folder = out.parent / f".{out.name}.part"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_images(folder: Path, split: str, n_images: int, image_size: int) -> np.memmap:
+    """New writable memory map uint8 (N, S, S, 3) at the place of the split's images."""
+    path = folder / split / "images.npy"
+    path.parent.mkdir()
+    shape = (n_images, image_size, image_size, 3)
+    if 0 in shape:
+        raise UserError(f"split {split!r}: no images")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def write_labels(folder: Path, name: str, split: Split) -> None:
+    """Write captions and positives of a split in canonical form."""
+    _check(split, f"split {name!r}")
+    columns = [pa.array(split.captions, pa.string()), pa.array(split.caption_image, pa.int32())]
+    table = pa.Table.from_arrays(columns, schema=_CAPTION_SCHEMA)
+    pq.write_table(table, folder / name / "captions.parquet")
+    positives = sp.csr_array(split.positives.astype(np.bool_, copy=True))
+    positives.sum_duplicates()
+    positives.eliminate_zeros()
+    canonical = sp.csr_array(
+        (positives.data, positives.indices.astype(np.int32), positives.indptr.astype(np.int32)),
+        shape=positives.shape,
+    )
+    sp.save_npz(folder / name / "positives.npz", canonical)
+
+
+def publish(
+    folder: Path, out: Path, lexicon: Mapping[str, list[str]], facts: Mapping[str, object]
+) -> None:
+    """Add lexicon and manifest to a built `folder` and move its files to `out`.
+
+    The old manifest goes first and the new one comes last: a killed run leaves none, so that
+    a mixture of two versions never loads.
+    """
+    write_json(folder / LEXICON, {word: list(others) for word, others in lexicon.items()})
+    loaded = {split: _read_labels(folder, split) for split in SPLITS}
+    sizes = {split.images.shape[1] for split in loaded.values()}
+    if len(sizes) > 1:
+        raise UserError(f"{out}: splits differ in image size: {sorted(sizes)}")
+    manifest = {
+        **facts,
+        "splits": {
+            name: {"images": len(split.images), "captions": len(split.captions)}
+            for name, split in loaded.items()
+        },
+        "image_size": sizes.pop(),
+        "sha256": {name: sha256_file(folder / name) for name in FILES if name != MANIFEST},
+    }
+    write_json(folder / MANIFEST, manifest)
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name in FILES:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).replace(out / name)
+
+
+def load_manifest(root: Path) -> dict[str, Any]:
+    """Manifest of the prepared dataset in `root`; `UserError` naming the file if it is bad."""
+    manifest = read_json(root / MANIFEST)
+    known = {"dataset", "splits", "image_size", "source_resolution", "licence", "redistributable"}
+    if not isinstance(manifest, dict) or not known | {"sha256"} <= manifest.keys():
+        raise UserError(f"{root / MANIFEST}: not the manifest of a prepared dataset")
+    return manifest
+
+
+def load_lexicon(root: Path) -> dict[str, list[str]]:
+    """Lexicon (word -> substitutes) of the prepared dataset in `root`."""
+    lexicon = read_json(root / LEXICON)
+    if not isinstance(lexicon, dict) or not all(
+        isinstance(others, list) and all(isinstance(other, str) for other in others)
+        for others in lexicon.values()
+    ):
+        raise UserError(f"{root / LEXICON}: not a mapping of words to lists of words")
+    return lexicon
+
+
+def load_split(root: Path, split: str) -> Split:
+    """Load a split of the prepared dataset in `root`; images stay on disk.
+
+    The small files are checked against the manifest's sha256. Images are checked by shape and
+    length only: hashing them would read the whole array, which the memory map exists to avoid.
+
+    Raises:
+        UserError: naming the file that is missing, altered, corrupt or inconsistent.
+    """
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    manifest = load_manifest(root)
+    for name in SPLIT_FILES[1:]:
+        path = root / split / name
+        if not path.is_file():
+            raise UserError(f"{path}: file is missing; prepare the dataset again")
+        if sha256_file(path) != manifest["sha256"].get(f"{split}/{name}"):
+            raise UserError(f"{path}: differs from {MANIFEST}; prepare the dataset again")
+    loaded = _read_labels(root, split)
+    found = {"images": len(loaded.images), "captions": len(loaded.captions)}
+    if found != manifest["splits"].get(split) or loaded.images.shape[1] != manifest["image_size"]:
+        raise UserError(f"{root / split / 'images.npy'}: shape differs from {MANIFEST}")
+    return loaded
+
+
+def _read_labels(root: Path, split: str) -> Split:
+    """Read and check a split's three files, without the manifest."""
+    folder = root / split
+    path = folder / "images.npy"
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        path = folder / "captions.parquet"
+        table = pq.read_table(path)
+        path = folder / "positives.npz"
+        positives = sp.csr_array(sp.load_npz(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: file is missing; prepare the dataset again") from None
+    except (ValueError, OSError, KeyError, pa.ArrowInvalid, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: corrupt ({error})") from None
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise UserError(
+            f"{folder / 'images.npy'}: {images.dtype} {images.shape} is not (N, S, S, 3)"
+        )
+    if table.schema.remove_metadata() != _CAPTION_SCHEMA:
+        raise UserError(
+            f"{folder / 'captions.parquet'}: columns are {table.schema.names}, "
+            "allowed: caption (string), image (int32)"
+        )
+    loaded = Split(
+        images=images,
+        captions=table["caption"].to_pylist(),
+        caption_image=table["image"].to_numpy().astype(np.int64),
+        positives=positives,
+    )
+    _check(loaded, str(folder / "captions.parquet"))
+    return loaded
+
+
+def _check(split: Split, where: str) -> None:
+    """Raise a `UserError` that starts with `where` unless the split's parts fit together."""
+    n, c = len(split.images), len(split.captions)
+    rows = np.asarray(split.caption_image)
+    if rows.shape != (c,) or split.positives.shape != (c, n):
+        raise UserError(
+            f"{where}: {c} captions and {n} images, but image rows of shape {rows.shape} and "
+            f"positives of shape {split.positives.shape}"
+        )
+    if c and (rows.min() < 0 or rows.max() >= n):
+        raise UserError(
+            f"{where}: image rows reach {rows.min()}..{rows.max()}, allowed: 0..{n - 1}"
+        )
+    if np.any(np.diff(rows) < 0):
+        raise UserError(f"{where}: captions are not sorted by image")
+    bare = np.setdiff1d(np.arange(n), rows)
+    if len(bare):
+        raise UserError(f"{where}: image {bare[0]} has no caption")
+    empty = [row for row, caption in enumerate(split.captions) if not (caption or "").strip()]
+    if empty:
+        raise UserError(f"{where}: caption {empty[0]} is empty")
