@@ -1,0 +1,241 @@
+"""The CLIP-like dual encoder: open_clip's towers behind our pixel and caption contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from mmrobust.artifacts import read_json, replacing, write_json
+from mmrobust.errors import UserError
+from mmrobust.models.tokenizer import END_ID, PAD_ID, BytePairTokenizer, token_lengths
+from mmrobust.quantities import PositiveInt
+from mmrobust.randomness import derived_seed
+
+SMALL_MODEL_MEAN = (0.5, 0.5, 0.5)
+SMALL_MODEL_STD = (0.25, 0.25, 0.25)
+MAX_LOGIT_SCALE = math.log(100)
+"""CLIP (Radford et al. 2021, section 2.5) clips the learned scale at 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Towers of a model trained from scratch, in open_clip's own keys.
+
+    `vision_cfg` and `text_cfg` are handed to open_clip's `CLIPVisionCfg` and `CLIPTextCfg`;
+    vocabulary and pooling follow from the tokenizer and are not given.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    embed_dim: PositiveInt
+    vision_cfg: dict[str, Any]
+    text_cfg: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A model that open_clip knows by `name`, with `weights` a tag it knows or a local file."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Either an `architecture` trained from scratch or a `pretrained` open_clip model."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    architecture: Architecture | None = None
+    pretrained: Pretrained | None = None
+
+    def __post_init__(self) -> None:
+        if (self.architecture is None) == (self.pretrained is None):
+            raise UserError("model: give either `architecture` or `pretrained`, and not both")
+
+
+class OpenClipDualEncoder(nn.Module):
+    """An open_clip CLIP model that takes pixels in [0, 1] and raw captions.
+
+    Captions are padded to the longest of a batch and not to the context length: under a causal
+    mask the tokens behind the end token can't change its embedding, so the result is the same
+    and short captions cost what they are long.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        tokenizer: Callable[[Sequence[str]], Tensor],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.clip = clip
+        self._tokenizer = tokenizer
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.mean.device
+
+    def scale(self) -> Tensor:
+        """Factor (), > 0, on cosine similarities before the softmax."""
+        return cast(Tensor, self.clip.logit_scale).exp()
+
+    @torch.no_grad()
+    def clip_scale(self) -> None:
+        """Bring the learned scale back to at most 100, as CLIP does after each step."""
+        cast(Tensor, self.clip.logit_scale).clamp_(max=MAX_LOGIT_SCALE)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Embed images (B, 3, H, W) in [0, 1] as unit vectors (B, D)."""
+        visual = cast(nn.Module, self.clip.visual)
+        return F.normalize(visual((images - self.mean) / self.std), dim=-1)
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Token ids (B, T), int64, on the CPU; T is the longest caption's length, rest padded."""
+        return self._tokenizer(captions)
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Embed token ids (B, T), T up to the context length, as unit vectors (B, D).
+
+        The towers' own parts are called, since open_clip's `encode_text` insists on T being the
+        context length.
+        """
+        clip: Any = self.clip
+        tokens = tokens.to(self.device)
+        length = tokens.shape[1]
+        x = clip.token_embedding(tokens) + clip.positional_embedding[:length]  # (B, T, W)
+        x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
+        if clip.text_pool_type == "eos":
+            last = (tokens == clip.text_eos_id).int().argmax(dim=1)
+        else:  # "argmax": CLIP's end token has the highest id
+            last = tokens.argmax(dim=1)
+        pooled = clip.ln_final(x[torch.arange(len(tokens), device=x.device), last])  # (B, W)
+        return F.normalize(pooled @ clip.text_projection, dim=-1)
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """Embed captions as unit vectors (B, D)."""
+        return self.encode_tokens(self.tokenize(captions))
+
+
+def _context_length(architecture: Architecture) -> int:
+    return int(architecture.text_cfg.get("context_length", 77))
+
+
+def build_model(config: ModelConfig, *, tokenizer: Path | None, seed: int) -> OpenClipDualEncoder:
+    """Build the model of a configuration: initial weights drawn from `seed`, or pretrained ones.
+
+    Args:
+        config: what to build.
+        tokenizer: file of the byte-pair tokenizer; needed for an `architecture`.
+        seed: of the initial weights of an `architecture`.
+
+    Raises:
+        UserError: keys that open_clip refuses, unknown weights, or a missing tokenizer.
+    """
+    if config.pretrained is not None:
+        return _build_pretrained(config.pretrained.name, config.pretrained.weights)
+    assert config.architecture is not None
+    if tokenizer is None:
+        raise UserError("model.architecture: a model trained from scratch needs a tokenizer file")
+    return _build_from_scratch(config.architecture, tokenizer, seed)
+
+
+def _build_from_scratch(
+    architecture: Architecture, tokenizer_file: Path, seed: int
+) -> OpenClipDualEncoder:
+    from open_clip.model import CLIP
+
+    tokenizer = BytePairTokenizer(tokenizer_file, _context_length(architecture))
+    text_cfg = {
+        **architecture.text_cfg,
+        "vocab_size": tokenizer.vocab_size,
+        "pool_type": "eos",
+        "eos_id": END_ID,
+        "pad_id": PAD_ID,
+    }
+    # open_clip draws its weights from the global generator: seed it in a scope of its own.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "initial weights"))
+        try:
+            clip = CLIP(architecture.embed_dim, architecture.vision_cfg, text_cfg)
+        except (TypeError, ValueError, AssertionError) as error:
+            raise UserError(f"model.architecture: open_clip refuses it ({error})") from None
+    return OpenClipDualEncoder(clip, tokenizer, mean=SMALL_MODEL_MEAN, std=SMALL_MODEL_STD)
+
+
+def _build_pretrained(name: str, weights: str | None) -> OpenClipDualEncoder:
+    """The named open_clip model; `weights` None leaves its weights to be loaded by the caller."""
+    import open_clip
+
+    try:
+        clip = open_clip.create_model(name, pretrained=weights, precision="fp32")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(f"model.pretrained: open_clip can't load it ({error})") from None
+    if not hasattr(clip, "token_embedding") or getattr(clip, "attn_mask", None) is None:
+        raise UserError(
+            f"model.pretrained.name: {name!r} has no causal CLIP text tower; "
+            "allowed are open_clip's CLIP models such as 'ViT-B-16'"
+        )
+    tokenize = open_clip.get_tokenizer(name)
+
+    def trimmed(captions: Sequence[str]) -> Tensor:
+        tokens = cast(Tensor, tokenize(list(captions)))
+        return tokens[:, : int(token_lengths(tokens).max())]
+
+    preprocessing = open_clip.get_model_preprocess_cfg(clip)
+    return OpenClipDualEncoder(clip, trimmed, mean=preprocessing["mean"], std=preprocessing["std"])
+
+
+def save_model(
+    folder: Path, model: OpenClipDualEncoder, config: ModelConfig, *, tokenizer: Path | None
+) -> None:
+    """Write `model.safetensors`, `model.json` and the tokenizer: all that `load_model` needs."""
+    from safetensors.torch import save_file
+
+    if tokenizer is not None:
+        with replacing(folder / "tokenizer.json") as temporary:
+            temporary.write_bytes(tokenizer.read_bytes())
+    write_json(folder / "model.json", asdict(config))
+    with replacing(folder / "model.safetensors") as temporary:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+
+
+def load_model(folder: Path) -> OpenClipDualEncoder:
+    """Read a model that `save_model` wrote, in eval mode on the CPU.
+
+    Raises:
+        UserError: a file is missing, truncated, or of another architecture.
+    """
+    from pydantic import TypeAdapter
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = TypeAdapter(ModelConfig).validate_python(read_json(folder / "model.json"))
+    if config.pretrained is not None:
+        model = _build_pretrained(config.pretrained.name, None)
+    else:
+        model = build_model(config, tokenizer=folder / "tokenizer.json", seed=0)
+    weights = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{weights}: not a checkpoint of this model ({error})") from None
+    return model.eval()

@@ -1,0 +1,50 @@
+"""Many images or captions to embeddings, without gradients and within a memory bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmrobust.models.base import DualEncoder
+from mmrobust.models.tokenizer import token_lengths
+
+TOKENS_PER_CHUNK = 16_384
+"""Tokens in one pass of the text tower: enough to keep it busy, few enough to fit in memory."""
+
+
+@torch.no_grad()
+def embed_captions(
+    model: DualEncoder, captions: Sequence[str], *, tokens_per_chunk: int = TOKENS_PER_CHUNK
+) -> Tensor:
+    """Embed captions as unit vectors (C, D); each distinct caption is encoded once.
+
+    Captions are sorted by length and encoded in chunks at the length of their longest, so that
+    padding costs next to nothing and memory doesn't grow with the number of captions.
+    """
+    rows: dict[str, int] = {}
+    index = torch.tensor([rows.setdefault(caption, len(rows)) for caption in captions])
+    tokens = model.tokenize(list(rows))
+    lengths = token_lengths(tokens)
+    order = torch.argsort(lengths, stable=True)
+    pieces = []
+    start = 0
+    while start < len(order):
+        # The longest row of a chunk isn't known before its end: take what fits at this length,
+        # then cut to what fits at the length that it reached.
+        stop = min(len(order), start + max(1, tokens_per_chunk // int(lengths[order[start]])))
+        stop = start + max(1, min(stop - start, tokens_per_chunk // int(lengths[order[stop - 1]])))
+        chunk = order[start:stop]
+        pieces.append(model.encode_tokens(tokens[chunk, : int(lengths[chunk[-1]])]))
+        start = stop
+    embeddings = torch.cat(pieces)
+    unsorted = torch.empty_like(embeddings)
+    unsorted[order] = embeddings
+    return unsorted[index]
+
+
+@torch.no_grad()
+def embed_images(model: DualEncoder, images: Tensor, *, batch_size: int = 256) -> Tensor:
+    """Embed images (B, 3, H, W) in [0, 1] as unit vectors (B, D), `batch_size` at a time."""
+    return torch.cat([model.encode_image(chunk) for chunk in torch.split(images, batch_size)])
