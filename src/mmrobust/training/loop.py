@@ -1,0 +1,241 @@
+"""The one training loop: AdamW, warm-up and cosine, checkpoints, exact resume.
+
+Every random draw comes from a generator derived from the seed and the step, so a run that was
+killed and resumed goes through the same batches and perturbations as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+from tqdm import tqdm
+
+from mmrobust.artifacts import replacing
+from mmrobust.attacks.text_search import Substitutes
+from mmrobust.data.prepared import Split
+from mmrobust.errors import UserError
+from mmrobust.models.dual_encoder import OpenClipDualEncoder
+from mmrobust.quantities import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from mmrobust.randomness import numpy_generator, torch_generator
+from mmrobust.training.base import TrainingBatch, TrainingMethod
+
+HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Hyper-parameters of the loop, shared by all training methods of a study.
+
+    Fields:
+        epochs: passes over the training images; each draws one caption an image.
+        batch_size: pairs in a step; a last incomplete batch of an epoch is left out.
+        learning_rate: peak, reached after warm-up and followed by a cosine to zero.
+        warmup_fraction: share of all steps in which the rate rises linearly.
+        weight_decay: of matrices; gains, biases and the logit scale are not decayed.
+        max_gradient_norm: gradients are scaled down to it.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_fraction: Fraction = 0.1
+    weight_decay: NonNegativeFloat = 0.05
+    max_gradient_norm: PositiveFloat = 1.0
+
+
+def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:
+    """Rate of step `step` of `total`: linear warm-up, then a cosine that ends at zero."""
+    warmup = max(1, round(config.warmup_fraction * total))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only, as CLIP trains (section 2.5)."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
+
+
+class PairSampler:
+    """Batches of aligned pairs: each epoch visits every image once, with one of its captions."""
+
+    def __init__(self, split: Split, *, batch_size: int, seed: int) -> None:
+        if batch_size > len(split.images):
+            raise UserError(
+                f"training.batch_size: {batch_size} exceeds the {len(split.images)} training images"
+            )
+        self._split = split
+        self._batch_size = batch_size
+        self._seed = seed
+        self._captions_of = np.split(
+            np.arange(len(split.captions)),
+            np.searchsorted(split.caption_image, np.arange(1, len(split.images))),
+        )
+        self.steps_per_epoch = len(split.images) // batch_size
+
+    def batch(self, step: int) -> TrainingBatch:
+        """The pairs of a step, counted from the start of training."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = numpy_generator(self._seed, "order", epoch).permutation(len(self._split.images))
+        rows = order[position * self._batch_size : (position + 1) * self._batch_size]
+        choice = numpy_generator(self._seed, "captions", step)
+        captions = tuple(
+            self._split.captions[choice.choice(self._captions_of[row])] for row in rows
+        )
+        return TrainingBatch(to_pixels(self._split.images[rows]), captions)
+
+
+def to_pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
+    """Bytes (B, H, W, 3) to pixels (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255
+
+
+@dataclass
+class TrainingState:
+    """All that a resumed run needs beside configuration and data."""
+
+    model: OpenClipDualEncoder
+    optimizer: torch.optim.AdamW
+    step: int
+    history: list[tuple[int, int, float, float]]
+
+    def save(self, path: Path) -> None:
+        """Write the state atomically: a kill leaves the last whole one."""
+        with replacing(path) as temporary:
+            torch.save(
+                {
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "step": self.step,
+                    "history": self.history,
+                },
+                temporary,
+            )
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state; `UserError` if the file is not one."""
+        try:
+            saved = torch.load(path, weights_only=True, map_location=self.model.device)
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except Exception as error:
+            raise UserError(
+                f"{path}: not a training state of this model ({error}); delete it to start anew"
+            ) from None
+        self.step, self.history = saved["step"], [tuple(row) for row in saved["history"]]
+
+
+def train(
+    model: OpenClipDualEncoder,
+    split: Split,
+    method: TrainingMethod,
+    config: TrainingConfig,
+    *,
+    substitutes: Substitutes,
+    seed: int,
+    state_file: Path,
+    checkpoint_seconds: float = 30.0,
+) -> list[tuple[int, int, float, float]]:
+    """Train in place and return one row of `HISTORY_COLUMNS` a step.
+
+    Args:
+        model: the model, already on its device.
+        split: the training split.
+        method: what is minimised.
+        config: hyper-parameters of the loop.
+        substitutes: what may stand in place of a word, for methods that attack text.
+        seed: of batches and perturbations.
+        state_file: resumable state; read if it exists, rewritten every `checkpoint_seconds`.
+        checkpoint_seconds: wall time between states; it changes no result.
+
+    Raises:
+        UserError: the loss is not finite, or the state file is broken.
+    """
+    sampler = PairSampler(split, batch_size=config.batch_size, seed=seed)
+    state = TrainingState(model, make_optimizer(model, config), 0, [])
+    if state_file.exists():
+        state.load(state_file)
+    total = config.epochs * sampler.steps_per_epoch
+    model.train()
+    saved_at = time.monotonic()
+    for step in _progress(state, total, config.batch_size):
+        rate = learning_rate_at(step, total, config)
+        loss = _take_step(
+            state,
+            method,
+            sampler.batch(step),
+            rate,
+            config.max_gradient_norm,
+            substitutes=substitutes,
+            generator=torch_generator(seed, "perturbations", step),
+        )
+        state.step = step + 1
+        state.history.append((step, step // sampler.steps_per_epoch, rate, loss))
+        if time.monotonic() - saved_at >= checkpoint_seconds:
+            state.save(state_file)
+            saved_at = time.monotonic()
+    model.eval()
+    return state.history
+
+
+def _progress(state: TrainingState, total: int, batch_size: int) -> Iterator[int]:
+    """Count the steps that are left, showing loss, items per second and time left."""
+    with tqdm(
+        total=total * batch_size,
+        initial=state.step * batch_size,
+        unit="item",
+        file=sys.stderr,
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+    ) as bar:
+        for step in range(state.step, total):
+            yield step
+            bar.set_postfix(loss=f"{state.history[-1][3]:.3f}", refresh=False)
+            bar.update(batch_size)
+
+
+def _take_step(
+    state: TrainingState,
+    method: TrainingMethod,
+    batch: TrainingBatch,
+    rate: float,
+    max_gradient_norm: float,
+    *,
+    substitutes: Substitutes,
+    generator: torch.Generator,
+) -> float:
+    """One optimiser step; the loss before it."""
+    device = state.model.device
+    batch = TrainingBatch(batch.images.to(device), batch.captions)
+    losses = method.losses(state.model, batch, substitutes=substitutes, generator=generator)
+    loss = torch.stack(list(losses.values())).sum()
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"training: the loss is {loss.item()} at step {state.step}; "
+            "lower training.learning_rate"
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), max_gradient_norm)
+    state.optimizer.step()
+    with torch.no_grad():
+        state.model.clip_scale()
+    return float(loss.detach())

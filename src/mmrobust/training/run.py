@@ -1,0 +1,72 @@
+"""The verb `train-model`: one defence, one seed, from a prepared dataset to a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from mmrobust.artifacts import replacing
+from mmrobust.config import build
+from mmrobust.data.prepared import load_lexicon, load_split
+from mmrobust.models.dual_encoder import ModelConfig, build_model, save_model
+from mmrobust.registry import resolve
+from mmrobust.runfacts import RunFacts
+from mmrobust.training import TRAINING_METHODS
+from mmrobust.training.base import TrainingMethod
+from mmrobust.training.loop import HISTORY_COLUMNS, TrainingConfig, train
+
+
+def train_model(
+    cfg: Mapping[str, Any],
+    *,
+    data: Path,
+    tokenizer: Path,
+    out: Path,
+    work: Path,
+    checkpoint_seconds: float,
+) -> None:
+    """Train and write `model.safetensors`, `model.json`, `history.csv` and `run.json` to `out`.
+
+    Args:
+        cfg: sections `model`, `training`, `defence` (with its `method`), and `seed`, `threads`
+            and `device`.
+        data: the prepared dataset; only its training split is opened.
+        tokenizer: file of the byte-pair tokenizer.
+        out: folder of the checkpoint.
+        work: folder of the resumable state; removed when the checkpoint is whole.
+        checkpoint_seconds: wall time between states.
+    """
+    facts = RunFacts("train-model")
+    torch.set_num_threads(cfg["threads"])
+    model_config = build(ModelConfig, cfg["model"], where="model")
+    method = build_method(cfg["defence"])
+    model = build_model(model_config, tokenizer=tokenizer, seed=cfg["seed"]).to(cfg["device"])
+    lexicon = load_lexicon(data)
+    history = train(
+        model,
+        load_split(data, "train"),
+        method,
+        build(TrainingConfig, cfg["training"], where="training"),
+        substitutes=lambda word: lexicon.get(word, ()),
+        seed=cfg["seed"],
+        state_file=work / "state.pt",
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    save_model(out, model, model_config, tokenizer=tokenizer)
+    with replacing(out / "history.csv") as temporary:
+        pd.DataFrame(history, columns=list(HISTORY_COLUMNS)).to_csv(temporary, index=False)
+    facts.write(out / "run.json")
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def build_method(section: Mapping[str, Any]) -> TrainingMethod:
+    """The training method of a `defences` entry of a study."""
+    fields = {key: value for key, value in section.items() if key != "method"}
+    name = section["method"]
+    cls = resolve(TRAINING_METHODS, name, kind="training method", base=TrainingMethod)
+    return build(cls, fields, where=f"defences.{name}")
