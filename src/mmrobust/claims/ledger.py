@@ -1,0 +1,168 @@
+"""The claims ledger of a study: every claim judged on the study's cells, as one CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmrobust.artifacts import replacing
+from mmrobust.claims.entries import Claim, load_claims, select_claims
+from mmrobust.claims.statistics import Estimate, Selection
+from mmrobust.claims.verdicts import Verdict, verdict
+from mmrobust.config import EvaluationConfig, build
+from mmrobust.errors import UserError
+from mmrobust.evaluation.cells import Cell, cell_path, check_place, read_cell
+from mmrobust.evaluation.intervals import EXACT, Resampling
+from mmrobust.randomness import numpy_generator
+
+COLUMNS = (
+    *("id", "statement", "source", "study", "statistic", "estimate", "low", "high"),
+    *("confidence", "margin", "verdict", "n", "seeds", "note"),
+)
+
+
+def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path) -> None:
+    """The verb `judge-claims`: write the ledger of a study.
+
+    Args:
+        cfg: `study`, `seeds`, `claims` (ids, in the order of the ledger) and section `evaluation`.
+        claims: the entries, `config/claims.yaml`.
+        cells: folder of the study's cells.
+        out: the ledger, a CSV.
+
+    Raises:
+        UserError: for an entry, an id or a cell that is amiss; a cell that isn't there is none.
+    """
+    evaluation = build(EvaluationConfig, cfg["evaluation"], where="evaluation")
+    chosen = select_claims(load_claims(claims), cfg["claims"], where=str(claims))
+    rows = ledger_rows(
+        chosen,
+        study=cfg["study"],
+        seeds=cfg["seeds"],
+        cells_root=cells,
+        n_resamples=evaluation.n_resamples,
+        confidence=evaluation.confidence,
+    )
+    write_ledger(out, rows)
+
+
+def ledger_rows(
+    claims: Sequence[Claim],
+    *,
+    study: str,
+    seeds: Sequence[int],
+    cells_root: Path,
+    n_resamples: int,
+    confidence: float,
+) -> list[dict[str, Any]]:
+    """Rows of the ledger, in the order of `claims`.
+
+    A claim whose cells are not all there is `missing`, which is no error: a study may leave out
+    a defence or an attack.
+
+    Args:
+        claims: from `entries.select_claims`.
+        study: name of the study; its cells must carry it.
+        seeds: training seeds, all of which are needed.
+        cells_root: folder of DEFENCE/seedN/ATTACK.json.
+        n_resamples: bootstrap resamples of the test images.
+        confidence: of the intervals, in (0, 1).
+
+    Raises:
+        UserError: if a cell is there but can't be read, or belongs to another study.
+    """
+    rows = []
+    for claim in claims:
+        wanted = _cell_files(claim, seeds, cells_root)
+        absent = [path for paths in wanted.values() for path in paths if not path.is_file()]
+        row = {
+            "id": claim.id,
+            "statement": claim.statement,
+            "source": claim.source,
+            "study": study,
+            "statistic": claim.statistic.describe(),
+            "confidence": confidence,
+            "margin": claim.margin,
+            "seeds": " ".join(map(str, seeds)),
+        }
+        if absent:
+            names = (str(path.relative_to(cells_root).with_suffix("")) for path in absent)
+            notes = [f"missing cells: {', '.join(names)}"]
+            row |= {"verdict": "missing", "note": _note(claim, study, notes)}
+        else:
+            cells = {
+                selection: [_read(path, study) for path in paths]
+                for selection, paths in wanted.items()
+            }
+            resampling = Resampling(
+                n_resamples=n_resamples,
+                confidence=confidence,
+                generator=numpy_generator(seeds[0], "claims", claim.id),
+            )
+            row |= _judged(claim, study, claim.statistic.estimate(cells, resampling), seeds)
+        rows.append(row)
+    return rows
+
+
+def write_ledger(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows of `ledger_rows` as CSV; what is undefined stays empty."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _cell_files(
+    claim: Claim, seeds: Sequence[int], cells_root: Path
+) -> dict[Selection, list[Path]]:
+    return {
+        selection: [
+            cell_path(cells_root, defence=selection.defence, seed=seed, attack=selection.attack)
+            for seed in seeds
+        ]
+        for selection in claim.statistic.selections()
+    }
+
+
+def _read(path: Path, study: str) -> Cell:
+    cell = read_cell(path)
+    check_place(path, cell.record)
+    if cell.record["study"] != study:
+        raise UserError(f"{path}: is a cell of study {cell.record['study']!r}, not of {study!r}")
+    return cell
+
+
+def _judged(claim: Claim, study: str, estimate: Estimate, seeds: Sequence[int]) -> dict[str, Any]:
+    reached: Verdict = verdict(estimate.interval, claim.margin)
+    interval = estimate.interval
+    notes = []
+    if interval is None:
+        notes.append("undefined: the clean recall of a seed is 0")
+    elif interval.method == EXACT:
+        notes.append("interval: exact (Clopper-Pearson), as the outcomes don't vary")
+    if len(estimate.per_seed) > 1:
+        values = ", ".join(
+            f"{seed}: {value:.3f}" for seed, value in zip(seeds, estimate.per_seed, strict=True)
+        )
+        low, high = min(estimate.per_seed), max(estimate.per_seed)
+        notes.append(
+            f"by training seed {values} (spread {high - low:.3f}; the interval is over test "
+            "images and does not hold it)"
+        )
+    elif estimate.per_seed:
+        notes.append("one training seed: its spread is unknown")
+    return {
+        "estimate": estimate.value,
+        "low": None if interval is None else interval.low,
+        "high": None if interval is None else interval.high,
+        "verdict": reached,
+        "n": estimate.n,
+        "note": _note(claim, study, notes),
+    }
+
+
+def _note(claim: Claim, study: str, notes: Sequence[str]) -> str:
+    own = [claim.note, claim.world_note if study in claim.chosen_in else ""]
+    return "; ".join(part for part in [*own, *notes] if part)

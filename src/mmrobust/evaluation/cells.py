@@ -1,0 +1,222 @@
+"""A cell: one model under one attack, as a JSON record and a Parquet table of outcomes.
+
+Nothing in the two files varies between two runs: what does (time, machine, versions) stands in
+the run facts beside them. The JSON is written last, so a cell with a record is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmrobust.artifacts import read_json, replacing, write_json
+from mmrobust.errors import UserError
+from mmrobust.evaluation.intervals import Resampling
+from mmrobust.evaluation.metrics import cell_metrics, cell_rates
+from mmrobust.evaluation.retrieval import DIRECTIONS, LABELS, PROTOCOLS, Embeddings, gallery_blocks
+from mmrobust.randomness import numpy_generator
+
+SCHEMA_VERSION = 1
+CLEAN = "clean"
+
+OUTCOMES_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("protocol", "direction", "labels")]
+    + [(name, pa.int32()) for name in ("gallery", "query", "image", "rank")]
+)
+
+RECORD_KEYS = (
+    *("schema_version", "study", "dataset", "split", "source_resolution", "defence", "seed"),
+    *("attack", "attack_config", "threat_model", "counts", "positives_per_query", "metrics"),
+    "checks",
+)
+COUNT_KEYS = ("images", "captions", "galleries", "gallery_images", "gallery_captions")
+METRIC_KEYS = (
+    *("metric", "protocol", "direction", "labels", "k", "value", "low", "high", "n"),
+    *("successes", "interval", "confidence", "n_resamples"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Record (the JSON) and per-sample outcomes (the Parquet) of one model and attack."""
+
+    record: dict[str, Any]
+    outcomes: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Name for messages: defence/seed/attack."""
+        record = self.record
+        return f"{record['defence']}/seed{record['seed']}/{record['attack']}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a cell was computed from: names only, all of which the record carries."""
+
+    study: str
+    dataset: str
+    split: str
+    source_resolution: str | None
+    defence: str
+    seed: int
+
+
+def gallery_facts(embeddings: Embeddings, *, gallery_images: int) -> dict[str, Any]:
+    """Keys `counts` and `positives_per_query` of a record.
+
+    `gallery_captions` is a mean where images differ in their number of captions; positives are
+    counted inside a query's own gallery.
+    """
+    images, captions = len(embeddings.clean_image), len(embeddings.clean_text)
+    blocks = gallery_blocks(images, gallery_images)
+    true_pairs = sum(embeddings.block(block).positives.nnz for block in blocks)
+    per_gallery = captions / len(blocks)
+    return {
+        "counts": {
+            "images": images,
+            "captions": captions,
+            "galleries": len(blocks),
+            "gallery_images": gallery_images,
+            "gallery_captions": int(per_gallery) if per_gallery.is_integer() else per_gallery,
+        },
+        "positives_per_query": {"i2t": true_pairs / images, "t2i": true_pairs / captions},
+    }
+
+
+def build_cell(
+    origin: Origin,
+    *,
+    attack: str,
+    attack_config: Mapping[str, Any],
+    threat_model: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
+    outcomes: pd.DataFrame,
+    clean_outcomes: pd.DataFrame | None,
+    ks: Sequence[int],
+    n_resamples: int,
+    confidence: float,
+    checks: Mapping[str, Any],
+) -> Cell:
+    """Cell with its metrics and intervals computed.
+
+    Args:
+        origin: what it was computed from.
+        attack: name of the attack; "clean" for none.
+        attack_config: JSON-able configuration of the attack.
+        threat_model: name, knowledge, image and text budget; None for clean.
+        facts: from `gallery_facts`.
+        outcomes: from `retrieval.split_ranks`.
+        clean_outcomes: of the same model's clean cell; None if this is it.
+        ks: ranks up to k count as correct.
+        n_resamples: bootstrap resamples.
+        confidence: of the intervals, in (0, 1).
+        checks: what was measured of the attack's budget.
+    """
+    # One stream for all cells of a seed: they resample the same images.
+    generator = numpy_generator(origin.seed, "evaluation", "intervals")
+    resampling = Resampling(n_resamples=n_resamples, confidence=confidence, generator=generator)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "study": origin.study,
+        "dataset": origin.dataset,
+        "split": origin.split,
+        "source_resolution": origin.source_resolution,
+        "defence": origin.defence,
+        "seed": origin.seed,
+        "attack": attack,
+        "attack_config": dict(attack_config),
+        "threat_model": None if threat_model is None else dict(threat_model),
+        "counts": facts["counts"],
+        "positives_per_query": facts["positives_per_query"],
+        "metrics": cell_metrics(cell_rates(outcomes, clean_outcomes, ks=ks), resampling),
+        "checks": dict(checks),
+    }
+    return Cell(record=record, outcomes=outcomes)
+
+
+def cell_path(root: Path, *, defence: str, seed: int, attack: str) -> Path:
+    """Place of a cell's JSON record under the folder of a study's cells."""
+    if attack == "run":
+        raise UserError("an attack can't be named 'run': run.json holds the run facts of its cells")
+    return root / defence / f"seed{seed}" / f"{attack}.json"
+
+
+def cell_paths(root: Path) -> list[Path]:
+    """Records of all cells under `root`, sorted; `UserError` if there are none."""
+    found = sorted(path for path in root.glob("*/seed*/*.json") if path.name != "run.json")
+    if not found:
+        raise UserError(f"{root}: no cells (expected DEFENCE/seedN/ATTACK.json)")
+    return found
+
+
+def write_cell(path: Path, cell: Cell) -> None:
+    """Write the Parquet beside `path`, then the JSON at `path`."""
+    with replacing(path.with_suffix(".parquet")) as temporary:
+        # Arrow arrays without pandas' metadata: that would tie the bytes to its version.
+        arrays = [
+            pa.array(cell.outcomes[field.name].to_numpy(), type=field.type)
+            for field in OUTCOMES_SCHEMA
+        ]
+        table = pa.Table.from_arrays(arrays, schema=OUTCOMES_SCHEMA)
+        pq.write_table(table, temporary, write_page_checksum=True)
+    write_json(path, cell.record)
+
+
+def read_cell(path: Path) -> Cell:
+    """Record at `path` and the outcomes beside it; anything amiss is a `UserError`."""
+    record = read_record(path)
+    table = path.with_suffix(".parquet")
+    if not table.is_file():
+        raise UserError(f"{table}: file is missing, though {path.name} is there")
+    try:
+        arrow = pq.read_table(table, use_threads=False, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{table}: not a readable Parquet file ({error})") from None
+    if not arrow.schema.equals(OUTCOMES_SCHEMA):
+        raise UserError(f"{table}: columns must be {', '.join(OUTCOMES_SCHEMA.names)}")
+    counts = record["counts"]
+    rows = len(PROTOCOLS) * len(LABELS) * (counts["images"] + counts["captions"])
+    if arrow.num_rows != rows:
+        raise UserError(f"{table}: has {arrow.num_rows} rows, but {path.name} calls for {rows}")
+    return Cell(record=record, outcomes=arrow.to_pandas())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Record of a cell, checked for its version and its keys."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: a cell must be a JSON object")
+    version = record.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema_version is {version!r} (allowed: {SCHEMA_VERSION})")
+    _require(path, record, RECORD_KEYS, "record")
+    _require(path, record["counts"], COUNT_KEYS, "counts")
+    _require(path, record["positives_per_query"], DIRECTIONS, "positives_per_query")
+    if not isinstance(record["metrics"], list):
+        raise UserError(f"{path}: metrics must be a list")
+    for at, metric in enumerate(record["metrics"]):
+        _require(path, metric, METRIC_KEYS, f"metrics[{at}]")
+    return record
+
+
+def check_place(path: Path, record: Mapping[str, Any]) -> None:
+    """`UserError` if a record of a study does not stand at the `cell_path` that it names."""
+    place = (path.parent.parent.name, path.parent.name, path.stem)
+    named = (record["defence"], f"seed{record['seed']}", record["attack"])
+    if place != named:
+        raise UserError(f"{path}: holds the cell {'/'.join(map(str, named))}, not that of its path")
+
+
+def _require(path: Path, value: Any, keys: Sequence[str], where: str) -> None:
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: {where} must be a JSON object")
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise UserError(f"{path}: {where} lacks {', '.join(missing)}")

@@ -1,0 +1,82 @@
+"""All cells of a study as one tidy table, and a small nested summary of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmrobust.artifacts import replacing, write_json
+from mmrobust.evaluation.cells import CLEAN, cell_paths, check_place, read_record
+
+COLUMNS = [
+    *("study", "dataset", "defence", "seed", "attack", "threat_model"),
+    *("protocol", "direction", "labels", "metric", "k"),
+    *("value", "low", "high", "n", "successes", "interval", "confidence"),
+]
+
+
+def tabulate(
+    cells_root: Path,
+    csv: Path,
+    json: Path,
+    *,
+    defences: Sequence[str] = (),
+    attacks: Sequence[str] = (),
+) -> None:
+    """Write the tidy table and the summary of all cells under `cells_root`.
+
+    Args:
+        cells_root: folder of DEFENCE/seedN/ATTACK.json.
+        csv: gets one row a metric of a cell.
+        json: gets defence -> attack -> "<direction>_<metric>" -> mean over seeds, of the
+            one-image labels in the full gallery; a metric that no seed defines is left out.
+        defences: their order, first ones first; those not named follow in alphabetical order.
+        attacks: the same; "clean" leads if it is not named.
+
+    Raises:
+        UserError: if there are no cells or one can't be read.
+    """
+    records = []
+    for path in cell_paths(cells_root):
+        records.append(read_record(path))
+        check_place(path, records[-1])
+    first = attacks if CLEAN in attacks else (CLEAN, *attacks)
+    records.sort(
+        key=lambda record: (
+            _place(record["defence"], defences),
+            record["seed"],
+            _place(record["attack"], first),
+        )
+    )
+    table = pd.DataFrame([row for record in records for row in _rows(record)], columns=COLUMNS)
+    with replacing(csv) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(json, summarise(table))
+
+
+def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
+    return (order.index(name) if name in order else len(order), name)
+
+
+def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    threat_model = record["threat_model"]
+    about = {key: record[key] for key in ("study", "dataset", "defence", "seed", "attack")}
+    about["threat_model"] = None if threat_model is None else threat_model["name"]
+    return [about | metric for metric in record["metrics"]]
+
+
+def summarise(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over seeds of the tidy table's one-image, full-gallery values."""
+    chosen = table[(table["protocol"] == "full_gallery") & (table["labels"] == "one_image")]
+    chosen = chosen.dropna(subset=["value"])
+    names = ["defence", "attack", "direction", "metric", "k"]
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    means = chosen.groupby(names, as_index=False)["value"].mean()
+    for row in means.itertuples():
+        name = f"{row.direction}_{str(row.metric).removesuffix('_at_k')}_at_{row.k}"
+        of_attack = summary.setdefault(str(row.defence), {}).setdefault(str(row.attack), {})
+        of_attack[name] = round(float(row.value), 6)
+    return summary

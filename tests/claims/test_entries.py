@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmrobust.claims.entries import load_claims, select_claims
+from mmrobust.claims.statistics import Difference, RelativeDrop, Selection
+from mmrobust.errors import UserError
+
+LEDGER = Path(__file__).parents[2] / "config" / "claims.yaml"
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_the_project_s_ledger() -> None:
+    claims = load_claims(LEDGER)
+    assert list(claims) == ["mat_beats_image_adversarial_training", "undefended_collapses"]
+    first, second = claims.values()
+    assert isinstance(first.statistic, Difference)
+    assert first.statistic.a == Selection(defence="mat", attack="sga")
+    assert first.statistic.b == Selection(defence="tecoa", attack="sga")
+    assert isinstance(second.statistic, RelativeDrop)
+    assert second.statistic.clean == Selection(defence="standard", attack="clean")
+    assert (first.margin, second.margin) == (0.0, 0.75)
+    for claim in claims.values():
+        assert "\n" not in claim.statement
+        assert claim.chosen_in == ("scenes",)
+        assert "docs/findings.md" in claim.world_note
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c.update(margn=1), "unknown key 'margn'; did you mean 'margin'"),
+        (lambda c: c.pop("margin"), "lacks margin"),
+        (lambda c: c.update(margin="much"), "margin must be a number, not 'much'"),
+        (lambda c: c.update(margin=True), "margin must be a number, not True"),
+        (lambda c: c.update(margin=float("nan")), "margin must be a number"),
+        (lambda c: c.update(statement=" "), "statement must be a text"),
+        (lambda c: c.update(source="a paper"), "source: must hold paper, section"),
+        (lambda c: c.update(chosen_in="scenes"), "chosen_in must be a list"),
+        (lambda c: c.update(world_note=None), "chosen_in names studies but world_note is null"),
+        (lambda c: c["statistic"].update(kind="diference"), "did you mean 'difference'"),
+        (lambda c: c.update(statistic="difference"), "unknown kind ''"),
+        (lambda c: c["statistic"].update(protocol="own"), "unknown protocol 'own'"),
+        (lambda c: c["statistic"].update(labels="one_imag"), "did you mean 'one_image'"),
+        (lambda c: c["statistic"].update(direction=["i2t"]), "unknown direction"),
+        (lambda c: c["statistic"].update(k=0), "k must be a whole number from 1"),
+        (lambda c: c["statistic"]["a"].update(defense="mat"), "did you mean 'defence'"),
+        (lambda c: c["statistic"]["a"].update(attack=3), "attack must be a text"),
+        (lambda c: c["statistic"].pop("b"), "statistic: lacks b"),
+    ],
+)
+def test_amiss_entries_are_refused_by_file_and_claim(
+    tmp_path: Path,
+    document: dict[str, Any],
+    change: Callable[[dict[str, Any]], Any],
+    said: str,
+) -> None:
+    change(document["claims"][0])
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=said) as error:
+        load_claims(path)
+    assert f"{path}: claim mat_beats_image_adversarial_training" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("claims: [", "not valid YAML"),
+        ("claims: []", "at least one claim"),
+        ("claim: []", "did you mean 'claims'"),
+        ("", "must hold claims"),
+        ("claims: [3]", "claim number 1: must hold id"),
+    ],
+)
+def test_amiss_files(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said) as error:
+        load_claims(path)
+    assert str(path) in str(error.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="file is missing"):
+        load_claims(tmp_path / "claims.yaml")
+
+
+def test_a_claim_may_stand_once_only(tmp_path: Path, document: dict[str, Any]) -> None:
+    document["claims"][1]["id"] = document["claims"][0]["id"]
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match="mat_beats_image_adversarial_training stands twice"):
+        load_claims(path)
+
+
+def test_studies_select_by_id_in_their_order() -> None:
+    claims = load_claims(LEDGER)
+    ids = ["undefended_collapses", "mat_beats_image_adversarial_training"]
+    assert [claim.id for claim in select_claims(claims, ids, where="x")] == ids
+    with pytest.raises(UserError, match=r"claim in c\.yaml.*did you mean 'undefended_collapses'"):
+        select_claims(claims, ["undefended_colapses"], where="c.yaml")

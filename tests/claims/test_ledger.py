@@ -1,0 +1,168 @@
+"""The ledger end to end: made-up cells on disk, the verb's function, the CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mmrobust.claims.ledger import COLUMNS, judge_claims
+from mmrobust.errors import UserError
+
+LEDGER = Path(__file__).parents[2] / "config" / "claims.yaml"
+DIFFERENCE = "mat_beats_image_adversarial_training"
+DROP = "undefended_collapses"
+
+Write = Callable[..., None]
+
+
+def judged(
+    cells: Path,
+    *claims: str,
+    seeds: Sequence[int] = (0,),
+    study: str = "made_up",
+) -> list[dict[str, str]]:
+    cfg = {
+        "study": study,
+        "seeds": list(seeds),
+        "claims": list(claims),
+        "evaluation": {"gallery_images": 200, "n_resamples": 500, "confidence": 0.95},
+    }
+    out = cells.parent / "claims.csv"
+    judge_claims(cfg, claims=LEDGER, cells=cells, out=out)
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(tuple(row) == COLUMNS for row in rows)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("mat", "tecoa", "expected"),
+    [
+        (90, 50, "reproduced"),
+        (50, 90, "contradicted"),
+        (51, 50, "inconclusive"),
+        (50, 50, "inconclusive"),
+    ],
+)
+def test_difference(
+    tmp_path: Path, write_made_up_cell: Write, mat: int, tecoa: int, expected: str
+) -> None:
+    write_made_up_cell(tmp_path / "cells", defence="mat", attack="sga", correct=mat)
+    write_made_up_cell(tmp_path / "cells", defence="tecoa", attack="sga", correct=tecoa)
+    (row,) = judged(tmp_path / "cells", DIFFERENCE)
+    assert row["verdict"] == expected
+    assert float(row["estimate"]) == pytest.approx((mat - tecoa) / 200)
+    assert float(row["low"]) <= float(row["estimate"]) <= float(row["high"])
+    assert (row["n"], row["seeds"], row["confidence"], row["margin"]) == ("200", "0", "0.95", "0.0")
+    assert row["statistic"] == (
+        "difference of i2t recall at 1 (full_gallery, one_image): mat under sga - tecoa under sga"
+    )
+    assert "one training seed" in row["note"]
+
+
+@pytest.mark.parametrize(
+    ("clean", "attacked", "expected"),
+    [
+        (120, 6, "reproduced"),
+        (120, 0, "reproduced"),
+        (120, 80, "contradicted"),
+        (120, 30, "inconclusive"),
+        (3, 0, "inconclusive"),
+    ],
+)
+def test_relative_drop(
+    tmp_path: Path, write_made_up_cell: Write, clean: int, attacked: int, expected: str
+) -> None:
+    write_made_up_cell(tmp_path / "cells", defence="standard", attack="clean", correct=clean)
+    write_made_up_cell(tmp_path / "cells", defence="standard", attack="sga", correct=attacked)
+    (row,) = judged(tmp_path / "cells", DROP)
+    assert row["verdict"] == expected
+    assert float(row["estimate"]) == pytest.approx(1 - attacked / clean)
+    assert "the margin is ours" in row["note"]
+
+
+def test_drop_from_nothing_is_undefined(tmp_path: Path, write_made_up_cell: Write) -> None:
+    write_made_up_cell(tmp_path / "cells", defence="standard", attack="clean", correct=0)
+    write_made_up_cell(tmp_path / "cells", defence="standard", attack="sga", correct=0)
+    (row,) = judged(tmp_path / "cells", DROP)
+    assert row["verdict"] == "inconclusive"
+    assert row["estimate"] == row["low"] == row["high"] == ""
+    assert "the clean recall of a seed is 0" in row["note"]
+
+
+def test_seeds_are_averaged_and_their_spread_is_told(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root = tmp_path / "cells"
+    for seed, mat in ((3, 90), (5, 70)):
+        write_made_up_cell(root, defence="mat", attack="sga", correct=mat, seed=seed)
+        write_made_up_cell(root, defence="tecoa", attack="sga", correct=50, seed=seed)
+    (row,) = judged(root, DIFFERENCE, seeds=[3, 5])
+    assert float(row["estimate"]) == pytest.approx(0.15)
+    assert row["seeds"] == "3 5"
+    assert "3: 0.200, 5: 0.100 (spread 0.100" in row["note"]
+    assert row["verdict"] == "reproduced"
+
+
+def test_missing_cells_are_a_verdict_and_no_error(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root = tmp_path / "cells"
+    write_made_up_cell(root, defence="mat", attack="sga", correct=90, seed=0)
+    write_made_up_cell(root, defence="tecoa", attack="sga", correct=90, seed=0)
+    rows = judged(root, DROP, DIFFERENCE, seeds=[0, 1])
+    assert [row["id"] for row in rows] == [DROP, DIFFERENCE]
+    assert [row["verdict"] for row in rows] == ["missing", "missing"]
+    assert "missing cells: mat/seed1/sga, tecoa/seed1/sga" in rows[1]["note"]
+    assert rows[1]["estimate"] == rows[1]["low"] == rows[1]["n"] == ""
+
+
+def test_a_world_chosen_for_the_effect_is_said_so_where_it_was(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    for study, told in (("scenes", True), ("flickr8k", False)):
+        root = tmp_path / study / "cells"
+        for defence, correct in (("mat", 90), ("tecoa", 50)):
+            write_made_up_cell(root, defence=defence, attack="sga", correct=correct, study=study)
+        (row,) = judged(root, DIFFERENCE, study=study)
+        assert ("chosen on dev scenes" in row["note"]) is told
+
+
+def test_no_claims_give_an_empty_ledger(tmp_path: Path) -> None:
+    assert judged(tmp_path / "cells") == []
+    assert (tmp_path / "claims.csv").read_text() == ",".join(COLUMNS) + "\n"
+
+
+def test_bytes_are_the_same_twice(tmp_path: Path, write_made_up_cell: Write) -> None:
+    for defence, correct in (("mat", 90), ("tecoa", 50)):
+        write_made_up_cell(tmp_path / "cells", defence=defence, attack="sga", correct=correct)
+    found = []
+    for _ in range(2):
+        judged(tmp_path / "cells", DIFFERENCE)
+        found.append((tmp_path / "claims.csv").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_cells_of_other_queries_are_refused(tmp_path: Path, write_made_up_cell: Write) -> None:
+    root = tmp_path / "cells"
+    write_made_up_cell(root, defence="mat", attack="sga", correct=90)
+    write_made_up_cell(root, defence="tecoa", attack="sga", correct=50, shift=1)
+    with pytest.raises(UserError, match="mat/seed0/sga and tecoa/seed0/sga are not about the same"):
+        judged(root, DIFFERENCE)
+    assert not (tmp_path / "claims.csv").exists()
+
+
+def test_cells_of_another_study_are_refused(tmp_path: Path, write_made_up_cell: Write) -> None:
+    root = tmp_path / "cells"
+    for defence in ("mat", "tecoa"):
+        write_made_up_cell(root, defence=defence, attack="sga", correct=90)
+    with pytest.raises(UserError, match="a cell of study 'made_up', not of 'scenes'"):
+        judged(root, DIFFERENCE, study="scenes")
+
+
+def test_unknown_claims_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"did you mean '{DROP}'"):
+        judged(tmp_path / "cells", "undefended_colapses")

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+MODULES = (
+    *("evaluation.ranks", "evaluation.retrieval", "evaluation.intervals", "evaluation.metrics"),
+    *("evaluation.cells", "evaluation.tables"),
+    *("claims.entries", "claims.statistics", "claims.verdicts", "claims.ledger"),
+)
+
+
+def test_judging_and_tabulating_never_import_torch() -> None:
+    imports = "; ".join(f"import mmrobust.{module}" for module in MODULES)
+    code = f"import sys; {imports}; print(sorted({{'torch', 'open_clip'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
