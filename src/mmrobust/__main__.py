@@ -1,0 +1,5 @@
+"""`python -m mmrobust`."""
+
+from mmrobust.cli import main
+
+main()

@@ -1,0 +1,192 @@
+"""Command line: one verb a pipeline step. `python -m mmrobust VERB --help` tells of each.
+
+Verbs take the part of the configuration that they need as JSON, so that a printed command is a
+complete experiment. Heavy imports stand inside the verbs: asking for help costs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmrobust.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A reproducible study of how multimodal models break under attack.",
+)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--cfg: not valid JSON ({error})") from None
+
+
+Cfg = Annotated[str, typer.Option(help="Part of the study's configuration, as JSON.")]
+Data = Annotated[Path, typer.Option(help="Folder of the prepared dataset.")]
+Out = Annotated[Path, typer.Option(help="What is written.")]
+Work = Annotated[Path, typer.Option(help="Folder of resumable work.")]
+Raw = Annotated[Path, typer.Option(help="Folder of the source archives.")]
+
+
+@app.command()
+def download_data(cfg: Cfg, out: Out, raw: Raw = Path("data/raw")) -> None:
+    """Fetch and verify a dataset's source archives; what is there is verified and kept."""
+    from mmrobust.data.download import download
+
+    section = _json(cfg)
+    download(section["name"], section, raw, out)
+
+
+@app.command()
+def import_data(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, or `lexicon`.")],
+    source: Annotated[Path, typer.Argument(help="Folder that holds the official files.")],
+    raw: Raw = Path("data/raw"),
+    accept_new_checksums: Annotated[
+        bool, typer.Option(help="Take files other than those the recorded results are from.")
+    ] = False,
+) -> None:
+    """Check source archives that you have and link them into the place the pipeline reads."""
+    from mmrobust.data.raw import import_data as link
+
+    link(dataset, source, raw, accept_new_checksums=accept_new_checksums)
+
+
+@app.command()
+def prepare_data(cfg: Cfg, out: Out) -> None:
+    """Generate or decode a dataset into memory-mapped arrays and tables."""
+    from mmrobust.config import build
+    from mmrobust.data import DATASETS
+    from mmrobust.registry import resolve
+
+    values = _json(cfg)
+    section = dict(values["dataset"])
+    cls: Any = resolve(DATASETS, section.pop("name"), kind="dataset", base=object)
+    build(cls, section, where="dataset").prepare(out, seed=values["data_seed"])
+
+
+@app.command()
+def train_tokenizer(cfg: Cfg, data: Data, out: Out) -> None:
+    """Learn the small models' tokenizer from the training split's captions."""
+    from mmrobust.config import build
+    from mmrobust.data.prepared import load_split
+    from mmrobust.models import tokenizer
+
+    config = build(tokenizer.TokenizerConfig, _json(cfg), where="tokenizer")
+    trained = tokenizer.train_tokenizer(load_split(data, "train").captions, config)
+    tokenizer.save_tokenizer(trained, out)
+
+
+@app.command()
+def train_model(
+    cfg: Cfg,
+    data: Data,
+    tokenizer: Annotated[Path, typer.Option(help="File of the small models' tokenizer.")],
+    out: Out,
+    work: Work,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Wall time between resumable states.")
+    ] = 30.0,
+) -> None:
+    """Train one defence with one seed; a killed run goes on where its last state was."""
+    from mmrobust.training import run
+
+    run.train_model(
+        _json(cfg),
+        data=data,
+        tokenizer=tokenizer,
+        out=out,
+        work=work,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+@app.command()
+def evaluate_model(
+    cfg: Cfg,
+    data: Data,
+    model: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+    out: Out,
+    work: Work,
+) -> None:
+    """Attack one model with every attack of the study and measure recall."""
+    from mmrobust.evaluation import run
+
+    run.evaluate_model(_json(cfg), data=data, model_folder=model, out=out, work=work)
+
+
+@app.command()
+def tabulate(
+    cells: Annotated[Path, typer.Option(help="Folder of all cells of the study.")],
+    out_csv: Annotated[Path, typer.Option(help="Tidy table of every metric.")],
+    out_json: Annotated[Path, typer.Option(help="Short summary for `dvc metrics`.")],
+    cfg: Cfg = "{}",
+) -> None:
+    """Gather all cells of a study into one table."""
+    from mmrobust.evaluation.tables import tabulate as gather
+
+    order = _json(cfg)
+    gather(cells, out_csv, out_json, **order)
+
+
+@app.command()
+def judge_claims(
+    cfg: Cfg,
+    claims: Annotated[Path, typer.Option(help="The ledger's entries.")],
+    cells: Annotated[Path, typer.Option(help="Folder of all cells of the study.")],
+    out: Out,
+) -> None:
+    """Give a verdict on each claim of the study."""
+    from mmrobust.claims.ledger import judge_claims as judge
+
+    judge(_json(cfg), claims=claims, cells=cells, out=out)
+
+
+@app.command()
+def write_report(
+    cfg: Cfg,
+    results: Annotated[Path, typer.Option(help="Results of the study.")],
+    out: Out,
+) -> None:
+    """Write the study's report: pictures first, then verdicts, tables and facts."""
+    from mmrobust.report.page import write_report as write
+
+    write(_json(cfg), results, out)
+
+
+@app.command()
+def check_config(
+    file: Annotated[Path, typer.Argument(help="A study's configuration.")],
+) -> None:
+    """Check a configuration without running anything."""
+    from mmrobust.config import load_study
+
+    study = load_study(file)
+    print(f"{file}: study {study.study!r} is well-formed")
+
+
+@app.command()
+def write_schema(out: Out = Path("src/mmrobust/study.schema.json")) -> None:
+    """Generate the schema of configurations from the classes that they configure."""
+    from mmrobust.artifacts import write_json
+    from mmrobust.schema import study_schema
+
+    write_json(out, study_schema())
+
+
+def main() -> None:
+    """Run a verb; bad input ends in one line and status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"mmrobust: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

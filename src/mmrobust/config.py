@@ -1,0 +1,152 @@
+"""Study configurations: read strictly, checked against the schema, with one-line errors.
+
+Nothing here imports torch, so that planning a study stays quick: `study.schema.json` was
+generated from the classes that the sections configure (`mmrobust.schema`), and each job builds
+those classes itself from its own section with `build`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import jsonschema
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mmrobust.errors import UserError, unknown_name
+from mmrobust.quantities import PositiveInt
+
+T = TypeVar("T")
+Section = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured, and on what.
+
+    Fields:
+        split: the split whose items are attacked.
+        gallery_images: images in a gallery, with all their captions; the split is cut into
+            disjoint galleries of this size.
+        batch_images: images attacked at once, with all their captions.
+        ks: cut-offs of recall.
+        n_resamples: bootstrap resamples of an interval.
+        confidence: level of an interval.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    split: Literal["train", "dev", "test"] = "test"
+    gallery_images: PositiveInt
+    batch_images: PositiveInt = 50
+    ks: tuple[PositiveInt, ...] = (1, 5, 10)
+    n_resamples: PositiveInt = 2000
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A whole study as its YAML file says it; sections are kept as they were written."""
+
+    study: str
+    title: str
+    seeds: list[int]
+    data_seed: int
+    threads: int
+    device: str
+    dataset: Section
+    tokenizer: Section
+    model: Section
+    training: Section
+    threat_models: dict[str, Section]
+    defences: dict[str, Section]
+    attacks: dict[str, Section]
+    evaluation: Section
+    claims: list[str]
+
+
+DEFAULTS: Section = {"data_seed": 0, "threads": 1, "device": "cpu", "tokenizer": {}, "claims": []}
+
+
+def load_study(path: Path) -> Study:
+    """Read `config/<study>.yaml`.
+
+    Raises:
+        UserError: unreadable file, unknown key (with the nearest known one), impossible value.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: configuration file is missing") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+    study = parse_study(values, where=str(path))
+    if study.study != path.stem:
+        raise UserError(f"{path}: `study` is {study.study!r}; it must be the file's name")
+    return study
+
+
+def parse_study(values: object, *, where: str) -> Study:
+    """Check a configuration's values and what its sections say of each other."""
+    for error in sorted(_validator().iter_errors(values), key=lambda e: list(map(str, e.path))):
+        raise _as_user_error(error, where)
+    assert isinstance(values, dict)
+    study = Study(**{**DEFAULTS, **values})
+    for name, attack in study.attacks.items():
+        if attack["threat_model"] not in study.threat_models:
+            kind = f"threat model in {where}: attacks.{name}.threat_model"
+            raise unknown_name(kind, attack["threat_model"], study.threat_models)
+    if "clean" in study.attacks:
+        raise UserError(f"{where}: attacks.clean: the name is taken; `clean` is always evaluated")
+    return study
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """Make a configured object of `cls` from its section.
+
+    Raises:
+        UserError: naming `where`, the key and what is wrong with it.
+
+    Keys that only name the class or its threat model are the caller's to take out first.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([where, *map(str, first["loc"])])
+        if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
+            known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+            raise unknown_name(f"key in {where}:", str(first["loc"][-1]), known) from None
+        raise UserError(f"{key}: {first['msg']} (got {first['input']!r})") from None
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    text = resources.files("mmrobust").joinpath("study.schema.json").read_text(encoding="utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def _as_user_error(error: jsonschema.ValidationError, where: str) -> UserError:
+    """One line: the file, the key, what is wrong, and what is allowed."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    place = f"{where}: {key}" if key else where
+    assert isinstance(error.schema, dict)
+    instance: Any = error.instance
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = next(name for name in instance if name not in known)
+        return unknown_name(f"key in {place}:", unknown, known)
+    if error.validator == "enum":
+        return unknown_name(f"value of {place}:", str(error.instance), error.schema["enum"])
+    if error.validator in ("minProperties", "minItems"):
+        return UserError(f"{place}: must not be empty")
+    if error.validator == "anyOf":
+        allowed = "; or ".join(best.message for best in error.context or [])
+        return UserError(f"{place}: {error.instance!r} is not allowed ({allowed})")
+    return UserError(f"{place}: {error.message}")

@@ -1,0 +1,98 @@
+"""The JSON schema of a study, generated from the classes that its sections configure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from mmrobust.attacks import ATTACKS
+from mmrobust.config import EvaluationConfig
+from mmrobust.data import DATASETS
+from mmrobust.models.dual_encoder import ModelConfig
+from mmrobust.models.tokenizer import TokenizerConfig
+from mmrobust.registry import resolve
+from mmrobust.threat import ThreatModel
+from mmrobust.training import TRAINING_METHODS
+from mmrobust.training.loop import TrainingConfig
+
+Schema = dict[str, Any]
+NAME_PATTERN = "^[a-z][a-z0-9_]*$"
+
+
+def study_schema() -> Schema:
+    """Schema of `config/<study>.yaml`; every section refuses keys that its class doesn't have."""
+    definitions: Schema = {}
+
+    def of(cls: type, extra: Schema | None = None) -> Schema:
+        schema = TypeAdapter(cls).json_schema(ref_template="#/$defs/{model}")
+        definitions.update(schema.pop("$defs", {}))
+        schema["properties"] = {**schema.get("properties", {}), **(extra or {})}
+        schema["required"] = sorted({*schema.get("required", []), *(extra or {})})
+        schema["additionalProperties"] = False
+        return schema
+
+    def selected(registry: Mapping[str, str], key: str, extra: Schema | None = None) -> Schema:
+        choices = {
+            name: of(
+                resolve(registry, name, kind=key, base=object),
+                {key: {"const": name}, **(extra or {})},
+            )
+            for name in sorted(registry)
+        }
+        return {
+            "type": "object",
+            "required": [key],
+            "properties": {key: {"enum": sorted(choices)}},
+            "allOf": [
+                {
+                    "if": {"properties": {key: {"const": name}}, "required": [key]},
+                    "then": choice,
+                }
+                for name, choice in choices.items()
+            ],
+        }
+
+    def named(entry: Schema) -> Schema:
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"pattern": NAME_PATTERN},
+            "additionalProperties": entry,
+        }
+
+    properties: Schema = {
+        "study": {"type": "string", "pattern": NAME_PATTERN},
+        "title": {"type": "string"},
+        "seeds": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "integer", "minimum": 0},
+        },
+        "data_seed": {"type": "integer", "minimum": 0},
+        "threads": {"type": "integer", "minimum": 1},
+        "device": {"enum": ["cpu", "cuda"]},
+        "dataset": selected(DATASETS, "name"),
+        "tokenizer": of(TokenizerConfig),
+        "model": of(ModelConfig),
+        "training": of(TrainingConfig),
+        "threat_models": named(of(ThreatModel)),
+        "defences": named(selected(TRAINING_METHODS, "method")),
+        "attacks": named(selected(ATTACKS, "method", {"threat_model": {"type": "string"}})),
+        "evaluation": of(EvaluationConfig),
+        "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mmrobust study",
+        "type": "object",
+        "properties": properties,
+        "required": [
+            *("study", "title", "seeds", "dataset", "model", "training"),
+            *("threat_models", "defences", "attacks", "evaluation"),
+        ],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
