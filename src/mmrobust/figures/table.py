@@ -1,0 +1,136 @@
+"""The tidy table of a study (`metrics.csv`) as figures read it: checked, ordered, selected."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mmrobust.errors import UserError
+
+CELL = ["defence", "seed", "attack"]
+MEASURE = ["protocol", "direction", "labels", "metric", "k"]
+NUMBERS = ["seed", "k", "value", "low", "high", "n", "confidence"]
+REQUIRED = ["study", "dataset", *CELL, *MEASURE, "value", "low", "high", "n", "interval"]
+OPTIONAL_NUMBERS = ["gallery_images", "gallery_captions", "images", "captions", "successes"]
+OPTIONAL_TEXT = ["threat_model", "source_resolution"]
+
+DIRECTIONS = {"i2t": "image query, captions ranked", "t2i": "caption query, images ranked"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """What a study means to measure, in the order in which it is drawn."""
+
+    defences: tuple[str, ...]
+    attacks: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Read `metrics.csv`.
+
+    Names such as `none` stay text; an empty number becomes NaN. Columns that older tables lack
+    (`gallery_images`, `gallery_captions`, `images`, `captions`, `source_resolution`) are added
+    empty.
+
+    Raises:
+        UserError: the file is missing, not a table, lacks a column, holds text where a number
+            must stand, or holds the same measure of the same cell twice.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: file is missing") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a CSV table ({error})") from None
+    absent = [name for name in REQUIRED if name not in table.columns]
+    if absent:
+        raise UserError(f"{path}: column missing: {', '.join(absent)}")
+    for name in (*NUMBERS, *OPTIONAL_NUMBERS):
+        column = table[name] if name in table.columns else pd.Series("", index=table.index)
+        table[name] = _numbers(column, path)
+    for name in OPTIONAL_TEXT:
+        if name not in table.columns:
+            table[name] = ""
+    twice = table.duplicated([*CELL, *MEASURE, "gallery_images"])
+    if twice.any():
+        line = int(twice.to_numpy().argmax()) + 2
+        raise UserError(f"{path}: line {line}: the same measure of the same cell stands twice")
+    return table
+
+
+def _numbers(column: pd.Series[str], path: Path) -> pd.Series[float]:
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    wrong = numbers.isna() & ~column.str.lower().isin(["", "nan"])
+    if wrong.any():
+        line = int(wrong.to_numpy().argmax()) + 2
+        raise UserError(
+            f"{path}: line {line}: {column.name} is {column[wrong].iloc[0]!r}, not a number"
+        )
+    return numbers
+
+
+def grid_of(
+    metrics: pd.DataFrame,
+    *,
+    defences: Sequence[str] | None = None,
+    attacks: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Grid:
+    """The grid to draw: as given, else as found in the table.
+
+    What is found keeps the order of the table, with `standard` and `clean` in front because
+    everything else is compared with them. Given names that the table lacks are drawn as missing.
+    """
+    return Grid(
+        defences=tuple(defences or _found(metrics["defence"], first="standard")),
+        attacks=tuple(attacks or _found(metrics["attack"], first="clean")),
+        seeds=tuple(seeds or sorted({int(seed) for seed in metrics["seed"].dropna()})),
+    )
+
+
+def _found(names: Iterable[str], *, first: str) -> list[str]:
+    # sorting is stable: only `first` moves
+    return sorted(dict.fromkeys(names), key=lambda name: name != first)
+
+
+def select(
+    metrics: pd.DataFrame,
+    *,
+    metric: str,
+    k: int | None = 1,
+    protocol: str = "full_gallery",
+    labels: str | None = "one_image",
+    gallery_images: int | None = None,
+) -> pd.DataFrame:
+    """Rows of one measure, at one gallery size: the given one, else the largest in the table."""
+    rows = metrics[(metrics["metric"] == metric) & (metrics["protocol"] == protocol)]
+    if k is not None:
+        rows = rows[rows["k"] == k]
+    if labels is not None:
+        rows = rows[rows["labels"] == labels]
+    size = rows["gallery_images"].max() if gallery_images is None else gallery_images
+    return rows if pd.isna(size) else rows[rows["gallery_images"] == size]
+
+
+def by_cell(rows: pd.DataFrame) -> Mapping[tuple[str, str, str], pd.DataFrame]:
+    """Rows by (defence, attack, direction), one a seed and in its order; none for other keys."""
+    groups = rows.sort_values("seed", kind="stable").groupby(["defence", "attack", "direction"])
+    cells: dict[tuple[str, str, str], pd.DataFrame] = defaultdict(lambda: rows.iloc[:0])
+    for (defence, attack, direction), group in groups:
+        cells[str(defence), str(attack), str(direction)] = group
+    return cells
+
+
+def strongest_attack(metrics: pd.DataFrame, grid: Grid) -> str | None:
+    """The attack that leaves the least recall at 1 on average over defences and directions."""
+    rows = select(metrics, metric="recall_at_k")
+    rows = rows[rows["attack"].isin(grid.attacks) & (rows["attack"] != "clean")]
+    if rows.empty:
+        return None
+    means = rows.groupby("attack", sort=False)["value"].mean()
+    return None if means.isna().all() else str(means.idxmin())

@@ -1,0 +1,139 @@
+"""What a report is made of, read from `results/<study>/`; every piece may still be missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmrobust.artifacts import read_json
+from mmrobust.errors import UserError
+from mmrobust.figures.table import Grid, grid_of, read_metrics
+
+VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
+CLAIM_TEXT = ("id", "statement", "source", "study", "statistic", "verdict", "n", "seeds", "note")
+CLAIM_NUMBERS = ("estimate", "low", "high", "confidence", "margin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job of the study and what its run took; `facts` is None if it left no record."""
+
+    name: str
+    facts: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All that a report shows. Tables are empty, not None, where a file is missing."""
+
+    grid: Grid
+    metrics: pd.DataFrame | None
+    claims: list[dict[str, Any]] | None
+    figures: dict[str, Path]
+    history: pd.DataFrame
+    cells: list[dict[str, Any]]
+    jobs: list[Job]
+
+
+def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
+    """Read whatever of a study is there.
+
+    Args:
+        cfg: the study's configuration; fixes what should be there and in which order.
+        results: the folder `results/<study>/`.
+
+    Raises:
+        UserError: a file is there but broken.
+    """
+    path = results / "metrics.csv"
+    metrics = read_metrics(path) if path.is_file() else None
+    grid = grid_of(
+        pd.DataFrame(columns=["defence", "attack", "seed"]) if metrics is None else metrics,
+        defences=list(cfg.get("defences", ())),
+        attacks=["clean", *cfg.get("attacks", ())] if "attacks" in cfg else None,
+        seeds=cfg.get("seeds"),
+    )
+    return Inputs(
+        grid=grid,
+        metrics=metrics,
+        claims=read_claims(results / "claims.csv"),
+        figures=_read_figures(results / "figures"),
+        history=_read_history(results / "models", grid),
+        cells=_read_cells(results / "cells", grid),
+        jobs=_read_jobs(results, grid),
+    )
+
+
+def read_claims(path: Path) -> list[dict[str, Any]] | None:
+    """The rows of `claims.csv` with numbers as floats (None where empty); None if no file."""
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a CSV table ({error})") from None
+    absent = [name for name in (*CLAIM_TEXT, *CLAIM_NUMBERS) if name not in table.columns]
+    if absent:
+        raise UserError(f"{path}: column missing: {', '.join(absent)}")
+    claims: list[dict[str, Any]] = []
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        if row["verdict"] not in VERDICTS:
+            raise UserError(
+                f"{path}: line {line}: verdict is {row['verdict']!r} "
+                f"(allowed: {', '.join(VERDICTS)})"
+            )
+        try:
+            numbers = {name: _number(row[name]) for name in CLAIM_NUMBERS}
+        except ValueError as error:
+            raise UserError(f"{path}: line {line}: {error}") from None
+        claims.append({name: row[name] for name in CLAIM_TEXT} | numbers)
+    return claims
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text else float("nan")
+    return None if value != value else value
+
+
+def _read_figures(folder: Path) -> dict[str, Path]:
+    """Figure files by name; the SVG where there is one, else the PNG."""
+    pngs = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    return pngs | {path.stem: path for path in sorted(folder.glob("*.svg"))}
+
+
+def _read_history(models: Path, grid: Grid) -> pd.DataFrame:
+    runs = [pd.DataFrame(columns=["defence", "seed", "step", "loss"])]
+    for defence in grid.defences:
+        for seed in grid.seeds:
+            path = models / defence / f"seed{seed}" / "history.csv"
+            if path.is_file():
+                run = pd.read_csv(path)
+                absent = {"step", "loss"} - set(run.columns)
+                if absent:
+                    raise UserError(f"{path}: column missing: {', '.join(sorted(absent))}")
+                runs.append(run[["step", "loss"]].assign(defence=defence, seed=seed))
+    return pd.concat(runs[1:], ignore_index=True) if len(runs) > 1 else runs[0]
+
+
+def _read_cells(cells: Path, grid: Grid) -> list[dict[str, Any]]:
+    places = (
+        cells / defence / f"seed{seed}" / f"{attack}.json"
+        for attack in grid.attacks
+        for defence in grid.defences
+        for seed in grid.seeds
+    )
+    return [read_json(path) for path in places if path.is_file()]
+
+
+def _read_jobs(results: Path, grid: Grid) -> list[Job]:
+    jobs = []
+    for folder, verb in (("models", "train"), ("cells", "evaluate")):
+        for defence in grid.defences:
+            for seed in grid.seeds:
+                path = results / folder / defence / f"seed{seed}" / "run.json"
+                facts = read_json(path) if path.is_file() else None
+                jobs.append(Job(name=f"{verb} {defence}, seed {seed}", facts=facts))
+    return jobs

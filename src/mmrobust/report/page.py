@@ -1,0 +1,189 @@
+"""The report of a study: one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from mmrobust.artifacts import read_json, write_text
+from mmrobust.figures.notes import resolution_note
+from mmrobust.figures.style import label, save_figure
+from mmrobust.figures.training import plot_training_history
+from mmrobust.report import words
+from mmrobust.report.headline import headline
+from mmrobust.report.inputs import VERDICTS, Inputs, Job, read_inputs
+from mmrobust.report.strip import WIDTH, claim_strip
+from mmrobust.report.tables import result_groups
+
+FIGURES = {
+    "recall_by_defence": "Recall at 1 by defence and attack. Whiskers that overlap do not prove a "
+    "tie: the claims below are judged by paired tests.",
+    "recall_at_k": "Recall at 1, 5 and 10 under the strongest attack (solid) and on clean inputs "
+    "(dotted): is the right answer lost, or only pushed down?",
+    "attack_success_rate": "Of the queries that a model answers right on clean inputs, the share "
+    "that the attack turns wrong. A model that is rarely right can look robust here: read it "
+    "beside recall.",
+}
+MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def write_report(
+    cfg: dict[str, Any], results: Path, out: Path, *, manifest: Path | None = None
+) -> None:
+    """Write the report of a study as one self-contained HTML file.
+
+    Whatever the study has not produced yet is marked as missing; only a file that is there but
+    broken is an error. The same inputs give the same bytes.
+
+    Args:
+        cfg: the study's configuration, its keys in the order of the file.
+        results: the folder `results/<study>/`.
+        out: the HTML file; written whole or not at all.
+        manifest: `manifest.json` of the prepared dataset, for its licence and resolution.
+
+    Raises:
+        UserError: a result file is broken.
+    """
+    inputs = read_inputs(cfg, results)
+    data = read_json(manifest) if manifest is not None and manifest.is_file() else None
+    write_text(out, _render(_view(cfg, inputs, data)))
+
+
+def _render(view: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmrobust.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": words.count,
+        "decimal": words.decimal,
+        "duration": words.duration,
+        "label": label,
+        "linked": words.linked,
+        "percent": words.percent,
+    }
+    css = importlib.resources.files("mmrobust.report").joinpath("style.css").read_text("utf-8")
+    return environment.get_template("template.html").render(css=Markup(css), **view)
+
+
+def _view(cfg: dict[str, Any], inputs: Inputs, data: dict[str, Any] | None) -> dict[str, Any]:
+    metrics, grid = inputs.metrics, inputs.grid
+    top = None if metrics is None else headline(metrics, grid)
+    return {
+        "study": str(cfg.get("study", "")),
+        "title": str(cfg.get("title") or cfg.get("study", "")),
+        "headline": top,
+        "tally": _tally(inputs.claims),
+        "claims": inputs.claims,
+        "strips": [claim_strip(claim) for claim in inputs.claims or []],
+        "strip_width": WIDTH,
+        "figures": _figures(inputs, top.sentence if top else ""),
+        "several_seeds": len(grid.seeds) > 1,
+        "recall": [] if metrics is None else result_groups(metrics, grid, "recall_at_k"),
+        "success": [] if metrics is None else result_groups(metrics, grid, "attack_success_rate"),
+        "threats": _threats(cfg),
+        "checks": _checks(inputs),
+        "training": _training(inputs),
+        "config": yaml.safe_dump(cfg, sort_keys=False, allow_unicode=True),
+        "data": _data(cfg, inputs, data),
+        "jobs": inputs.jobs,
+        "machines": _machines(inputs.jobs),
+        "total_s": sum(job.facts.get("wall_s", 0) for job in inputs.jobs if job.facts),
+    }
+
+
+def _tally(claims: list[dict[str, Any]] | None) -> list[tuple[str, int]]:
+    found = [claim["verdict"] for claim in claims or []]
+    return [(verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found]
+
+
+def _figures(inputs: Inputs, sentence: str) -> list[dict[str, str]]:
+    names = dict.fromkeys([*FIGURES, *inputs.figures])
+    return [
+        {
+            "name": name,
+            "caption": FIGURES.get(name, label(name)),
+            "alt": f"Chart: {label(name)}. {sentence} All its numbers stand in the tables below.",
+            "source": _data_uri(inputs.figures[name]) if name in inputs.figures else "",
+        }
+        for name in names
+    ]
+
+
+def _data_uri(path: Path) -> str:
+    # an <img> of its own keeps the ids of two SVGs apart, and their scripts, if any, dead
+    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f"data:{MEDIA_TYPES[path.suffix]};base64,{content}"
+
+
+def _training(inputs: Inputs) -> str:
+    if inputs.history.empty:
+        return ""
+    figure = plot_training_history(inputs.history, grid=inputs.grid)
+    with tempfile.TemporaryDirectory() as folder:
+        _, svg = save_figure(figure, Path(folder) / "training_loss")
+        return _data_uri(svg)
+
+
+def _threats(cfg: dict[str, Any]) -> list[dict[str, Any]]:
+    attacks = cfg.get("attacks") or {}
+    return [
+        {
+            "name": name,
+            "sentences": words.threat_model_words(threat_model),
+            "attacks": [
+                label(attack)
+                for attack, settings in attacks.items()
+                if settings.get("threat_model") == name
+            ],
+        }
+        for name, threat_model in (cfg.get("threat_models") or {}).items()
+    ]
+
+
+def _checks(inputs: Inputs) -> list[dict[str, Any]]:
+    """What each attack was measured to do, one row an attack and model."""
+    rows = []
+    for cell in inputs.cells:
+        checks = [words.check_words(*item) for item in (cell.get("checks") or {}).items()]
+        if checks and cell["attack"] != "clean":
+            rows.append({**{key: cell[key] for key in ("attack", "defence", "seed")}, "of": checks})
+    return rows
+
+
+def _data(cfg: dict[str, Any], inputs: Inputs, manifest: dict[str, Any] | None) -> dict[str, Any]:
+    name = str((cfg.get("dataset") or {}).get("name", "")) or "not named"
+    stored = manifest or {}
+    resolution = stored.get("source_resolution")
+    if resolution is None and inputs.metrics is not None:
+        known = [text for text in inputs.metrics["source_resolution"] if text]
+        resolution = known[0] if known else None
+    return {
+        "name": name,
+        "licence": stored.get("licence", ""),
+        "redistributable": stored.get("redistributable"),
+        "splits": stored.get("splits", {}),
+        "note": resolution_note(resolution, name),
+    }
+
+
+def _machines(jobs: list[Job]) -> list[dict[str, Any]]:
+    """The distinct machines and package sets that the jobs ran on."""
+    keys = ("processor", "cores", "memory_gb", "python", "git_commit", "versions")
+    machines: list[dict[str, Any]] = []
+    for job in jobs:
+        facts = {key: (job.facts or {}).get(key) for key in keys}
+        if job.facts and facts not in machines:
+            machines.append(facts)
+    return sorted(machines, key=lambda facts: pd.Series(facts).astype(str).str.cat())

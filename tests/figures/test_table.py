@@ -1,0 +1,81 @@
+"""The table is read strictly: names stay names, numbers are numbers, nothing stands twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mmrobust.errors import UserError
+from mmrobust.figures.table import grid_of, read_metrics, strongest_attack
+
+
+def test_names_that_look_like_nothing_stay_names(made_up: ModuleType, tmp_path: Path) -> None:
+    rows = [row | {"defence": "none"} for row in made_up.metric_rows()[:1]]
+    table = read_metrics(made_up.write_metrics(tmp_path / "m.csv", rows))
+    assert table["defence"].tolist() == ["none"]
+    assert table["value"].iloc[0] == pytest.approx(rows[0]["value"])
+
+
+def test_order_is_that_of_the_table_with_the_baselines_in_front(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = sorted(made_up.metric_rows(seeds=(1, 0)), key=lambda row: row["defence"])
+    rows.sort(key=lambda row: row["attack"], reverse=True)
+    metrics = read_metrics(made_up.write_metrics(tmp_path / "m.csv", rows))
+    grid = grid_of(metrics)
+    assert grid.defences == ("standard", "mat", "tecoa")
+    assert grid.attacks == ("clean", "word_substitution", "sga", "pgd")
+    assert grid.seeds == (0, 1)
+    assert grid_of(metrics, defences=["mat", "new"]).defences == ("mat", "new")
+    assert strongest_attack(metrics, grid) == "sga"
+    assert strongest_attack(metrics.iloc[:0], grid) is None
+
+
+def test_columns_that_older_tables_lack_are_added_empty(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    path = made_up.write_metrics(tmp_path / "m.csv", made_up.metric_rows())
+    table = read_metrics(path).drop(columns=["gallery_images", "source_resolution"])
+    table.to_csv(path, index=False)
+    again = read_metrics(path)
+    assert again["gallery_images"].isna().all()
+    assert set(again["source_resolution"]) == {""}
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics\.csv: file is missing"):
+        read_metrics(tmp_path / "metrics.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not a CSV table"),
+        ("study,dataset\nscenes,scenes\n", "column missing: defence, seed, attack"),
+        (b"\xff\xfe\x00", "not a CSV table"),
+    ],
+)
+def test_what_is_not_the_table_is_refused(
+    tmp_path: Path, content: str | bytes, message: str
+) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=message):
+        read_metrics(path)
+
+
+def test_text_in_the_place_of_a_number_is_refused(made_up: ModuleType, tmp_path: Path) -> None:
+    rows = made_up.metric_rows()[:3]
+    rows[1] |= {"low": "wide"}
+    path = made_up.write_metrics(tmp_path / "metrics.csv", rows)
+    with pytest.raises(UserError, match=r"metrics\.csv: line 3: low is 'wide', not a number"):
+        read_metrics(path)
+
+
+def test_a_measure_that_stands_twice_is_refused(made_up: ModuleType, tmp_path: Path) -> None:
+    rows = made_up.metric_rows()[:3]
+    path = made_up.write_metrics(tmp_path / "metrics.csv", [*rows, rows[0]])
+    with pytest.raises(UserError, match=r"line 5: the same measure of the same cell stands twice"):
+        read_metrics(path)

@@ -1,0 +1,273 @@
+"""The report shows every verdict and number, needs nothing else, and trusts no text."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mmrobust.errors import UserError
+from mmrobust.report.page import write_report
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the text outside style."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._inside: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside.append("/" + tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self._inside or self._inside[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def study(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results: Path = made_up.write_study(tmp_path_factory.mktemp("results") / "scenes")
+    for name in ("recall_by_defence", "recall_at_k", "attack_success_rate"):
+        path = results / "figures" / f"{name}.svg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(SVG, encoding="utf-8")
+    manifest = {
+        "licence": "made for this project",
+        "redistributable": True,
+        "source_resolution": None,
+        "splits": {"test": {"images": 2000, "captions": 10000}},
+    }
+    (results / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return results
+
+
+@pytest.fixture(scope="module")
+def html(made_up: ModuleType, study: Path) -> str:
+    out = study / "report.html"
+    write_report(made_up.config(), study, out, manifest=study / "manifest.json")
+    return out.read_text(encoding="utf-8")
+
+
+def report(made_up: ModuleType, results: Path, **changes: object) -> Page:
+    out = results / "report.html"
+    write_report(made_up.config() | changes, results, out)
+    return Page(out.read_text(encoding="utf-8"))
+
+
+def test_first_come_the_answer_and_the_verdicts(html: str) -> None:
+    text = Page(html).text
+    answer = text.index("SGA takes the undefended model from 65.7 % to 3.4 % recall at 1")
+    best = text.index("MAT keeps the most, 49.6 %")
+    verdicts = text.index("Verdicts: 2 reproduced, 1 contradicted, 1 inconclusive, 1 missing")
+    assert answer < best < verdicts < text.index("Pictures") < text.index("Claims ledger")
+    assert html.index("<img") < html.index('<section id="claims"')
+
+
+def test_every_claim_has_its_verdict_and_numbers(made_up: ModuleType, html: str) -> None:
+    text = Page(html).text
+    for claim in made_up.CLAIMS:
+        for key in ("id", "statement", "source", "statistic", "note"):
+            assert claim[key] in text
+        for key in ("estimate", "low", "high", "margin"):
+            if claim[key] != "":
+                assert f"{claim[key]:.4f}".replace("-", "\N{MINUS SIGN}") in text
+    verdicts = re.findall(r'<td><span class="badge (\w+)">', html)
+    assert verdicts == [claim["verdict"] for claim in made_up.CLAIMS]
+    drawn = [tag for tag in Page(html).all("svg") if "strip" in str(tag["class"])]
+    assert len(drawn) == sum(claim["estimate"] != "" for claim in made_up.CLAIMS)
+
+
+def test_every_number_of_the_table_is_shown(study: Path, html: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    with (study / "metrics.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            value, low, high = (f"{100 * float(row[key]):.1f}" for key in ("value", "low", "high"))
+            assert f"{value} [{low}, {high}] n = {int(row['n']):,}" in text
+
+
+def test_tables_have_a_row_for_every_defence_and_direction(html: str) -> None:
+    # 2 protocols x 2 label kinds x (3 k of recall, 1 of attack success) x 6 rows
+    rows = re.findall(r"<tr><td>(?:i2t|t2i)</td>", html)
+    assert len(rows) == 2 * 2 * 4 * 6
+
+
+def test_the_page_needs_nothing_but_itself(html: str) -> None:
+    page = Page(html)
+    assert not page.all("script")
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "href", "data", "action", "poster"):
+            address = attributes.get(name) or ""
+            plain = ("#", "https://example.org/") if tag == "a" else ("data:",)
+            assert not address or address.startswith(plain)
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_figures_are_embedded_with_a_description(html: str) -> None:
+    images = Page(html).all("img")
+    assert len(images) == 4  # three figures and the training loss
+    assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
+    assert all(len(str(image["alt"])) > 20 for image in images)
+
+
+def test_tables_have_headers(html: str) -> None:
+    page = Page(html)
+    assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
+    assert html.count("<table") == html.count("<thead>")
+
+
+def test_markup_in_a_claim_stays_text(made_up: ModuleType, tmp_path: Path) -> None:
+    attack = "<script>alert('gone')</script><img src=x onerror=alert(1)>"
+    source = 'javascript:alert(1) https://example.org/"onmouseover="alert(1)'
+    claim = made_up.CLAIMS[0] | {"statement": attack, "source": source, "note": attack}
+    made_up.write_claims(tmp_path / "claims.csv", [claim])
+    page = report(made_up, tmp_path, title=attack)
+    assert not page.all("script")
+    assert not page.all("img")
+    assert attack in page.text
+    links = [tag["href"] for tag in page.all("a") if not str(tag["href"]).startswith("#")]
+    assert links == ["https://example.org/"]
+    assert not any("onmouseover" in attributes for _, attributes in page.tags)
+
+
+def test_a_study_without_results_is_all_missing(made_up: ModuleType, tmp_path: Path) -> None:
+    text = report(made_up, tmp_path).text
+    for what in ("Claims ledger", "Figure recall_by_defence", "Table of recall"):
+        assert f"{what} missing" in text
+    for what in ("Table of attack success", "Training history"):
+        assert f"{what} missing" in text
+    assert "Verdicts: none yet" in text
+    assert "train mat, seed 0 missing" in text
+
+
+def test_an_empty_configuration_still_makes_a_page(tmp_path: Path) -> None:
+    write_report({}, tmp_path, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert "Threat models missing" in text
+    assert "Record of the jobs missing" in text
+
+
+def test_missing_and_undefined_cells_are_said(made_up: ModuleType, tmp_path: Path) -> None:
+    rows = [
+        row | ({"value": "", "low": "", "high": "", "n": 0} if row["attack"] == "pgd" else {})
+        for row in made_up.metric_rows()
+        if (row["defence"], row["attack"]) != ("mat", "sga")
+    ]
+    made_up.write_metrics(tmp_path / "metrics.csv", rows)
+    page = report(made_up, tmp_path)
+    assert "i2t recall at 1 under SGA: missing" in page.text
+    gaps = [cell for cell in page.all("td") if "gap" in str(cell.get("class"))]
+    # 4 settings x (3 k of recall, 1 of success) x 2 directions: mat under sga, pgd three times
+    assert len([cell for cell in gaps if "number" in str(cell["class"])]) == 4 * 4 * 2 * (1 + 3)
+    assert "undefined n = 0" in page.text
+
+
+def test_several_seeds_have_a_row_each_and_a_mean(made_up: ModuleType, tmp_path: Path) -> None:
+    made_up.write_metrics(tmp_path / "metrics.csv", made_up.metric_rows(seeds=(0, 1)))
+    page = report(made_up, tmp_path, seeds=[0, 1])
+    shares = [
+        row["value"]
+        for row in made_up.metric_rows(seeds=(0, 1))
+        if (row["defence"], row["attack"], row["k"]) == ("mat", "sga", 1)
+        and (row["protocol"], row["labels"]) == ("full_gallery", "one_image")
+        and (row["direction"], row["metric"]) == ("i2t", "recall_at_k")
+    ]
+    assert len(shares) == 2
+    assert f"{100 * sum(shares) / 2:.1f} 2 seeds" in page.text
+
+
+def test_small_copies_of_photographs_are_said_at_the_top(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = made_up.metric_rows(dataset="flickr8k", source_resolution="128x128", scale=0.06)
+    made_up.write_metrics(tmp_path / "metrics.csv", rows)
+    page = report(made_up, tmp_path, dataset={"name": "flickr8k"})
+    note = "photographs squashed to 128 x 128 pixels and recompressed"
+    assert page.text.index(note) < page.text.index("Verdicts")
+    assert page.text.count("not comparable with published flickr8k numbers") == 2
+
+
+def test_facts_of_data_runs_and_threats_are_told(html: str) -> None:
+    text = Page(html).text
+    for fact in (
+        "made for this project",
+        "2,000 images, 10,000 captions",
+        "Made-up Processor 9000, 2 cores, 24 GB of memory",
+        "Python 3.11.7, numpy 2.4.1, torch 2.15.0 ",
+        "0123456789abcdef0123456789abcdef01234567",
+        "1 min 42 s",
+        "812 MB",
+        "Every pixel value may change by at most 2/255 of its range",
+        "At most 1 word of a caption may be replaced.",
+        "largest change of a pixel value: 2/255",
+    ):
+        assert fact in text
+
+
+def test_data_that_may_not_be_passed_on_is_marked(made_up: ModuleType, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"licence": "research only", "redistributable": False}))
+    out = tmp_path / "report.html"
+    write_report(made_up.config(), tmp_path, out, manifest=manifest)
+    assert "not allowed: this page holds none of its pictures" in out.read_text(encoding="utf-8")
+
+
+def test_the_same_results_give_the_same_page(made_up: ModuleType, study: Path, html: str) -> None:
+    again = study / "again.html"
+    write_report(made_up.config(), study, again, manifest=study / "manifest.json")
+    assert again.read_text(encoding="utf-8") == html
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"verdict": "proved"}, r"claims\.csv: line 2: verdict is 'proved' \(allowed: reproduced"),
+        ({"low": "wide"}, r"claims\.csv: line 2: could not convert string to float: 'wide'"),
+    ],
+)
+def test_a_broken_ledger_is_refused(
+    made_up: ModuleType, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    made_up.write_claims(tmp_path / "claims.csv", [made_up.CLAIMS[0] | change])
+    with pytest.raises(UserError, match=message):
+        report(made_up, tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_broken_run_facts_are_refused(made_up: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "models" / "mat" / "seed0" / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.json: not valid JSON"):
+        report(made_up, tmp_path)
+
+
+def test_figures_and_report_do_not_import_torch() -> None:
+    modules = "mmrobust.report.page", "mmrobust.figures.recall_by_defence"
+    modules += "mmrobust.figures.recall_at_k", "mmrobust.figures.attack_success_rate"
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
