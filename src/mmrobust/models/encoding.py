@@ -10,7 +10,7 @@ from torch import Tensor
 from mmrobust.models.base import DualEncoder
 from mmrobust.models.tokenizer import token_lengths
 
-TOKENS_PER_CHUNK = 16_384
+TOKENS_PER_CHUNK = 4_096
 """Tokens in one pass of the text tower: enough to keep it busy, few enough to fit in memory."""
 
 

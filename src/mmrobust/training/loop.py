@@ -177,7 +177,7 @@ def train(
     saved_at = time.monotonic()
     for step in _progress(state, total, config.batch_size):
         rate = learning_rate_at(step, total, config)
-        loss = _take_step(
+        loss = take_step(
             state,
             method,
             sampler.batch(step),
@@ -210,7 +210,7 @@ def _progress(state: TrainingState, total: int, batch_size: int) -> Iterator[int
             bar.update(batch_size)
 
 
-def _take_step(
+def take_step(
     state: TrainingState,
     method: TrainingMethod,
     batch: TrainingBatch,

@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 MAX_OBJECTS = 3
 GRID = 3
 """Columns and rows of the grid of places."""
-OBJECT_MIX = (0.05, 0.35, 0.6)
+OBJECT_MIX = (0.05, 0.65, 0.3)
 """Probability of a scene with one, two and three objects."""
 LEFT, RIGHT, ABOVE, BELOW = range(4)
 
