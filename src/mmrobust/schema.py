@@ -25,19 +25,26 @@ def study_schema() -> Schema:
     """Schema of `config/<study>.yaml`; every section refuses keys that its class doesn't have."""
     definitions: Schema = {}
 
-    def of(cls: type, extra: Schema | None = None) -> Schema:
+    def of(cls: type, required: Schema | None = None, optional: Schema | None = None) -> Schema:
         schema = TypeAdapter(cls).json_schema(ref_template="#/$defs/{model}")
         definitions.update(schema.pop("$defs", {}))
-        schema["properties"] = {**schema.get("properties", {}), **(extra or {})}
-        schema["required"] = sorted({*schema.get("required", []), *(extra or {})})
+        required, optional = required or {}, optional or {}
+        schema["properties"] = {**schema.get("properties", {}), **required, **optional}
+        schema["required"] = sorted({*schema.get("required", []), *required})
         schema["additionalProperties"] = False
         return schema
 
-    def selected(registry: Mapping[str, str], key: str, extra: Schema | None = None) -> Schema:
+    def selected(
+        registry: Mapping[str, str],
+        key: str,
+        required: Schema | None = None,
+        optional: Schema | None = None,
+    ) -> Schema:
         choices = {
             name: of(
                 resolve(registry, name, kind=key, base=object),
-                {key: {"const": name}, **(extra or {})},
+                {key: {"const": name}, **(required or {})},
+                optional,
             )
             for name in sorted(registry)
         }
@@ -62,6 +69,11 @@ def study_schema() -> Schema:
             "additionalProperties": entry,
         }
 
+    training = of(TrainingConfig)
+    of_a_defence = {
+        "initial": {"type": "string"},
+        "training": {**training, "required": [], "minProperties": 1},
+    }
     properties: Schema = {
         "study": {"type": "string", "pattern": NAME_PATTERN},
         "title": {"type": "string"},
@@ -77,9 +89,9 @@ def study_schema() -> Schema:
         "dataset": selected(DATASETS, "name"),
         "tokenizer": of(TokenizerConfig),
         "model": of(ModelConfig),
-        "training": of(TrainingConfig),
+        "training": training,
         "threat_models": named(of(ThreatModel)),
-        "defences": named(selected(TRAINING_METHODS, "method")),
+        "defences": named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
         "attacks": named(selected(ATTACKS, "method", {"threat_model": {"type": "string"}})),
         "evaluation": of(EvaluationConfig),
         "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.attacks.conftest import LEXICON, WORDS, ToyEncoder, substitutes
 
 from mmrobust.attacks.text_search import GreedyWordSubstitution, words_changed
 from mmrobust.models.encoding import embed_captions
 from mmrobust.threat import TextBudget
-from tests.attacks.conftest import LEXICON, WORDS, ToyEncoder, substitutes
 
 captions_strategy = st.lists(
     st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=5).map(" ".join),
@@ -25,9 +25,7 @@ def guides(count: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, 6, generator=generator), dim=-1)
 
 
-def by_brute_force(
-    model: ToyEncoder, caption: str, guide: torch.Tensor
-) -> float:
+def by_brute_force(model: ToyEncoder, caption: str, guide: torch.Tensor) -> float:
     """The highest value that one substitution, or none, can reach."""
     words = caption.split(" ")
     options = [caption]

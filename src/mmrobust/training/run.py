@@ -13,7 +13,7 @@ import torch
 from mmrobust.artifacts import replacing
 from mmrobust.config import build
 from mmrobust.data.prepared import load_lexicon, load_split
-from mmrobust.models.dual_encoder import ModelConfig, build_model, save_model
+from mmrobust.models.dual_encoder import ModelConfig, build_model, load_model, save_model
 from mmrobust.registry import resolve
 from mmrobust.runfacts import RunFacts
 from mmrobust.training import TRAINING_METHODS
@@ -26,6 +26,7 @@ def train_model(
     *,
     data: Path,
     tokenizer: Path,
+    initial: Path | None,
     out: Path,
     work: Path,
     checkpoint_seconds: float,
@@ -34,9 +35,10 @@ def train_model(
 
     Args:
         cfg: sections `model`, `training`, `defence` (with its `method`), and `seed`, `threads`
-            and `device`.
+            and `device`. A defence's own `training` stands over the study's.
         data: the prepared dataset; only its training split is opened.
         tokenizer: file of the byte-pair tokenizer.
+        initial: folder of the checkpoint to start from; None for random or pretrained weights.
         out: folder of the checkpoint.
         work: folder of the resumable state; removed when the checkpoint is whole.
         checkpoint_seconds: wall time between states.
@@ -45,13 +47,18 @@ def train_model(
     torch.set_num_threads(cfg["threads"])
     model_config = build(ModelConfig, cfg["model"], where="model")
     method = build_method(cfg["defence"])
-    model = build_model(model_config, tokenizer=tokenizer, seed=cfg["seed"]).to(cfg["device"])
+    if initial is None:
+        model = build_model(model_config, tokenizer=tokenizer, seed=cfg["seed"])
+    else:
+        model = load_model(initial)
+    model = model.to(cfg["device"])
+    training = {**cfg["training"], **cfg["defence"].get("training", {})}
     lexicon = load_lexicon(data)
     history = train(
         model,
         load_split(data, "train"),
         method,
-        build(TrainingConfig, cfg["training"], where="training"),
+        build(TrainingConfig, training, where="training"),
         substitutes=lambda word: lexicon.get(word, ()),
         seed=cfg["seed"],
         state_file=work / "state.pt",
@@ -66,7 +73,8 @@ def train_model(
 
 def build_method(section: Mapping[str, Any]) -> TrainingMethod:
     """The training method of a `defences` entry of a study."""
-    fields = {key: value for key, value in section.items() if key != "method"}
+    shared = ("method", "initial", "training")
+    fields = {key: value for key, value in section.items() if key not in shared}
     name = section["method"]
     cls = resolve(TRAINING_METHODS, name, kind="training method", base=TrainingMethod)
     return build(cls, fields, where=f"defences.{name}")
