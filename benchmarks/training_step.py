@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmrobust.attacks.base import evaluation_mode
 from mmrobust.attacks.text_search import GreedyWordSubstitution
 from mmrobust.config import Study, build, load_study
 from mmrobust.data.prepared import load_lexicon, load_split
@@ -89,7 +90,7 @@ def bare_passes(
     """Prebuild tensors of the shapes that this batch's step has."""
     model = state.model
     noting = TextRows(model)
-    with torch.no_grad():
+    with evaluation_mode(model):
         captions, _ = GreedyWordSubstitution()(
             noting,  # type: ignore[arg-type]
             batch.captions,
@@ -104,18 +105,20 @@ def bare_passes(
     pixels = batch.images.clone().requires_grad_()
     images = batch.images.clone()
 
-    @torch.no_grad()
+    # The inner attack runs in eval mode, and so do its passes here.
     def clean_images() -> None:
-        model.encode_image(images)
+        with evaluation_mode(model), torch.no_grad():
+            model.encode_image(images)
 
-    @torch.no_grad()
     def text_rows() -> None:
-        for group in groups:
-            model.encode_tokens(group)
+        with evaluation_mode(model), torch.no_grad():
+            for group in groups:
+                model.encode_tokens(group)
 
     def image_gradients() -> None:
-        for _ in range(method.steps):
-            torch.autograd.grad(model.encode_image(pixels).sum(), pixels)
+        with evaluation_mode(model):
+            for _ in range(method.steps):
+                torch.autograd.grad(model.encode_image(pixels).sum(), pixels)
 
     def outer() -> None:
         state.optimizer.zero_grad(set_to_none=True)

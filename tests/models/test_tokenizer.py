@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmrobust.errors import UserError
 from mmrobust.models.tokenizer import (
@@ -32,6 +35,20 @@ def test_frames_pads_and_counts(tmp_path: Path) -> None:
     assert (tokens[1, int(lengths[1]) :] == PAD_ID).all()
     assert torch.equal(tokens[0], tokens[2])
     assert tokenizer.vocab_size <= 60
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=4))
+def test_words_are_encoded_as_the_whole_caption_is(captions: list[str]) -> None:
+    """Hugging Face's own pass over the caption is the oracle."""
+    trained = train_tokenizer(CAPTIONS, TokenizerConfig(vocab_size=60))
+    with tempfile.TemporaryDirectory() as folder:
+        save_tokenizer(trained, Path(folder) / "tokenizer.json")
+        tokenizer = BytePairTokenizer(Path(folder) / "tokenizer.json", context_length=16)
+    trained.enable_truncation(max_length=16)
+    trained.enable_padding(pad_id=PAD_ID)
+    expected = [encoding.ids for encoding in trained.encode_batch(captions)]
+    assert tokenizer(captions).tolist() == expected
 
 
 def test_equal_captions_give_equal_bytes(tmp_path: Path) -> None:

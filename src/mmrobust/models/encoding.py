@@ -10,19 +10,21 @@ from torch import Tensor
 from mmrobust.models.base import DualEncoder
 from mmrobust.models.tokenizer import token_lengths
 
-TOKENS_PER_CHUNK = 4_096
-"""Tokens in one pass of the text tower: enough to keep it busy, few enough to fit in memory."""
+TOKENS_PER_CHUNK = {"cpu": 2_048, "cuda": 65_536}
+"""Tokens in one pass of the text tower, by device: enough to keep it busy, few enough that rows of
+a chunk are about equally long and that memory stays small."""
 
 
 @torch.no_grad()
 def embed_captions(
-    model: DualEncoder, captions: Sequence[str], *, tokens_per_chunk: int = TOKENS_PER_CHUNK
+    model: DualEncoder, captions: Sequence[str], *, tokens_per_chunk: int | None = None
 ) -> Tensor:
     """Embed captions as unit vectors (C, D); each distinct caption is encoded once.
 
     Captions are sorted by length and encoded in chunks at the length of their longest, so that
     padding costs next to nothing and memory doesn't grow with the number of captions.
     """
+    tokens_per_chunk = tokens_per_chunk or TOKENS_PER_CHUNK[model.device.type]
     rows: dict[str, int] = {}
     index = torch.tensor([rows.setdefault(caption, len(rows)) for caption in captions])
     tokens = model.tokenize(list(rows))
