@@ -93,6 +93,9 @@ def train_model(
     tokenizer: Annotated[Path, typer.Option(help="File of the small models' tokenizer.")],
     out: Out,
     work: Work,
+    initial: Annotated[
+        Path | None, typer.Option(help="Folder of the checkpoint to start from.")
+    ] = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Wall time between resumable states.")
     ] = 30.0,
@@ -104,6 +107,7 @@ def train_model(
         _json(cfg),
         data=data,
         tokenizer=tokenizer,
+        initial=initial,
         out=out,
         work=work,
         checkpoint_seconds=checkpoint_seconds,
@@ -156,11 +160,12 @@ def write_report(
     cfg: Cfg,
     results: Annotated[Path, typer.Option(help="Results of the study.")],
     out: Out,
+    data: Annotated[Path | None, typer.Option(help="Folder of the prepared dataset.")] = None,
 ) -> None:
     """Write the study's report: pictures first, then verdicts, tables and facts."""
     from mmrobust.report.page import write_report as write
 
-    write(_json(cfg), results, out)
+    write(_json(cfg), results, out, manifest=data and data / "manifest.json")
 
 
 @app.command()

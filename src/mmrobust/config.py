@@ -13,11 +13,11 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import jsonschema
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.quantities import PositiveInt
@@ -33,7 +33,8 @@ class EvaluationConfig:
     Fields:
         split: the split whose items are attacked.
         gallery_images: images in a gallery, with all their captions; the split is cut into
-            disjoint galleries of this size.
+            disjoint galleries of each of these sizes. The first is the main one: it is
+            summarised, judged and drawn where no size is named.
         batch_images: images attacked at once, with all their captions.
         ks: cut-offs of recall.
         n_resamples: bootstrap resamples of an interval.
@@ -43,11 +44,21 @@ class EvaluationConfig:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     split: Literal["train", "dev", "test"] = "test"
-    gallery_images: PositiveInt
+    gallery_images: Annotated[
+        tuple[PositiveInt, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})
+    ]
     batch_images: PositiveInt = 50
     ks: tuple[PositiveInt, ...] = (1, 5, 10)
     n_resamples: PositiveInt = 2000
     confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        sizes = self.gallery_images
+        if not sizes or len(set(sizes)) < len(sizes):
+            raise UserError(
+                "evaluation.gallery_images: must be one or several distinct sizes "
+                f"(got {', '.join(map(str, sizes)) or 'none'})"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +113,24 @@ def parse_study(values: object, *, where: str) -> Study:
         if attack["threat_model"] not in study.threat_models:
             kind = f"threat model in {where}: attacks.{name}.threat_model"
             raise unknown_name(kind, attack["threat_model"], study.threat_models)
-    if "clean" in study.attacks:
-        raise UserError(f"{where}: attacks.clean: the name is taken; `clean` is always evaluated")
+    for name in {"clean", "run"} & set(study.attacks):
+        raise UserError(f"{where}: attacks.{name}: the name is taken by files of every study")
+    for name in study.defences:
+        _check_start(study, name, where)
     return study
+
+
+def _check_start(study: Study, name: str, where: str) -> None:
+    """Follow a defence's `initial` defences to one that starts from random weights."""
+    seen = [name]
+    while (initial := study.defences[seen[-1]].get("initial")) is not None:
+        if initial not in study.defences:
+            kind = f"defence in {where}: defences.{seen[-1]}.initial"
+            raise unknown_name(kind, initial, study.defences)
+        if initial in seen:
+            circle = " -> ".join([*seen, initial])
+            raise UserError(f"{where}: defences.{name}.initial: goes round in a circle ({circle})")
+        seen.append(initial)
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,27 +23,29 @@ def _write(
     seed: int = 0,
     study: str = "made_up",
     shift: int = 0,
+    correct_in: Mapping[int, int] | None = None,
 ) -> None:
     """Write a cell in which `correct` of 200 image queries are answered, others not.
 
-    Both labels and protocols and the captions (one an image) agree with that.
+    Both labels and protocols and the captions (one an image) agree with that. `correct` is for
+    the main gallery, all 200 images, and `correct_in` for further gallery sizes.
     """
     image = np.arange(N_IMAGES, dtype=np.int32)
-    hit = np.random.default_rng(0).permutation(N_IMAGES)[:correct]
-    rank = np.full(N_IMAGES, 7, dtype=np.int32)
-    rank[hit] = 1
+    sizes = {N_IMAGES: correct, **(correct_in or {})}
     frames = [
         pd.DataFrame(
             {
                 "protocol": protocol,
                 "direction": direction,
                 "labels": labels,
-                "gallery": np.int32(0),
+                "gallery_images": np.int32(size),
+                "gallery": image // np.int32(size),
                 "query": image + np.int32(shift),
                 "image": image,
-                "rank": rank,
+                "rank": _ranks(right),
             }
         )
+        for size, right in sizes.items()
         for protocol in ("full_gallery", "own_pair")
         for direction in ("i2t", "t2i")
         for labels in ("one_image", "positives")
@@ -57,22 +58,21 @@ def _write(
         defence=defence,
         seed=seed,
     )
-    facts: dict[str, Any] = {
-        "counts": {
-            "images": N_IMAGES,
-            "captions": N_IMAGES,
-            "galleries": 1,
-            "gallery_images": N_IMAGES,
-            "gallery_captions": N_IMAGES,
-        },
-        "positives_per_query": {"i2t": 1.0, "t2i": 1.0},
-    }
+    galleries = [
+        {
+            "gallery_images": size,
+            "galleries": N_IMAGES // size,
+            "gallery_captions": size,
+            "positives_per_query": {"i2t": 1.0, "t2i": 1.0},
+        }
+        for size in sizes
+    ]
     cell = build_cell(
         origin,
         attack=attack,
         attack_config={},
         threat_model=None,
-        facts=facts,
+        counts={"images": N_IMAGES, "captions": N_IMAGES, "galleries": galleries},
         outcomes=pd.concat(frames, ignore_index=True),
         clean_outcomes=None,
         ks=(1,),
@@ -81,6 +81,12 @@ def _write(
         checks={},
     )
     write_cell(cell_path(root, defence=defence, seed=seed, attack=attack), cell)
+
+
+def _ranks(correct: int) -> np.ndarray:
+    rank = np.full(N_IMAGES, 7, dtype=np.int32)
+    rank[np.random.default_rng(0).permutation(N_IMAGES)[:correct]] = 1
+    return rank
 
 
 @pytest.fixture(scope="session")

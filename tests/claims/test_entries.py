@@ -54,6 +54,9 @@ def test_the_project_s_ledger() -> None:
         (lambda c: c["statistic"].update(labels="one_imag"), "did you mean 'one_image'"),
         (lambda c: c["statistic"].update(direction=["i2t"]), "unknown direction"),
         (lambda c: c["statistic"].update(k=0), "k must be a whole number from 1"),
+        (lambda c: c["statistic"].update(gallery_images=0), "gallery_images must be a whole"),
+        (lambda c: c["statistic"].update(gallery_images=[9]), "gallery_images must be a whole"),
+        (lambda c: c["statistic"].update(galery_images=9), "did you mean 'gallery_images'"),
         (lambda c: c["statistic"]["a"].update(defense="mat"), "did you mean 'defence'"),
         (lambda c: c["statistic"]["a"].update(attack=3), "attack must be a text"),
         (lambda c: c["statistic"].pop("b"), "statistic: lacks b"),
@@ -71,6 +74,20 @@ def test_amiss_entries_are_refused_by_file_and_claim(
     with pytest.raises(UserError, match=said) as error:
         load_claims(path)
     assert f"{path}: claim mat_beats_image_adversarial_training" in str(error.value)
+
+
+@pytest.mark.parametrize("size", [None, 100])
+def test_a_claim_may_name_a_gallery_size(
+    tmp_path: Path, document: dict[str, Any], size: int | None
+) -> None:
+    document["claims"][0]["statistic"]["gallery_images"] = size
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(document))
+    first, second = load_claims(path).values()
+    assert isinstance(first.statistic, Difference)
+    assert isinstance(second.statistic, RelativeDrop)
+    assert first.statistic.measure.gallery_images == size
+    assert second.statistic.measure.gallery_images is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mmrobust.claims.ledger import COLUMNS, judge_claims
 from mmrobust.errors import UserError
@@ -23,15 +24,16 @@ def judged(
     *claims: str,
     seeds: Sequence[int] = (0,),
     study: str = "made_up",
+    ledger: Path = LEDGER,
 ) -> list[dict[str, str]]:
     cfg = {
         "study": study,
         "seeds": list(seeds),
         "claims": list(claims),
-        "evaluation": {"gallery_images": 200, "n_resamples": 500, "confidence": 0.95},
+        "evaluation": {"gallery_images": [200], "n_resamples": 500, "confidence": 0.95},
     }
     out = cells.parent / "claims.csv"
-    judge_claims(cfg, claims=LEDGER, cells=cells, out=out)
+    judge_claims(cfg, claims=ledger, cells=cells, out=out)
     with out.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert all(tuple(row) == COLUMNS for row in rows)
@@ -61,6 +63,60 @@ def test_difference(
         "difference of i2t recall at 1 (full_gallery, one_image): mat under sga - tecoa under sga"
     )
     assert "one training seed" in row["note"]
+
+
+def ledger_of_size(path: Path, size: int) -> Path:
+    """The project's ledger with a gallery size named in every claim."""
+    document = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
+    for claim in document["claims"]:
+        claim["statistic"]["gallery_images"] = size
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def test_the_main_gallery_size_is_judged_unless_one_is_named(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root = tmp_path / "cells"
+    # MAT leads in the main galleries and lags in the small ones.
+    write_made_up_cell(root, defence="mat", attack="sga", correct=90, correct_in={20: 100})
+    write_made_up_cell(root, defence="tecoa", attack="sga", correct=50, correct_in={20: 180})
+    (row,) = judged(root, DIFFERENCE)
+    assert (row["verdict"], row["n"]) == ("reproduced", "200")
+    assert float(row["estimate"]) == pytest.approx(0.2)
+    assert "galleries" not in row["statistic"]
+    (row,) = judged(root, DIFFERENCE, ledger=ledger_of_size(tmp_path / "small.yaml", 20))
+    assert (row["verdict"], row["n"]) == ("contradicted", "200")
+    assert float(row["estimate"]) == pytest.approx(-0.4)
+    assert "(full_gallery, one_image, galleries of 20 images)" in row["statistic"]
+
+
+def test_further_gallery_sizes_do_not_change_a_verdict_s_numbers(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    for name, correct_in in (("one", {}), ("two", {20: 150})):
+        for defence, correct in (("mat", 90), ("tecoa", 50)):
+            write_made_up_cell(
+                tmp_path / name / "cells",
+                defence=defence,
+                attack="sga",
+                correct=correct,
+                correct_in=correct_in,
+            )
+    assert judged(tmp_path / "one" / "cells", DIFFERENCE) == judged(
+        tmp_path / "two" / "cells", DIFFERENCE
+    )
+
+
+def test_a_gallery_size_that_cells_lack_is_refused(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root = tmp_path / "cells"
+    for defence in ("mat", "tecoa"):
+        write_made_up_cell(root, defence=defence, attack="sga", correct=90, correct_in={20: 90})
+    ledger = ledger_of_size(tmp_path / "other.yaml", 40)
+    with pytest.raises(UserError, match=r"no galleries of 40 images \(allowed: 200, 20\)"):
+        judged(root, DIFFERENCE, ledger=ledger)
 
 
 @pytest.mark.parametrize(

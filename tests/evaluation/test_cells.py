@@ -18,12 +18,11 @@ from mmrobust.evaluation.cells import (
     build_cell,
     cell_path,
     cell_paths,
-    check_place,
-    gallery_facts,
+    gallery_counts,
     read_cell,
-    read_record,
     write_cell,
 )
+from mmrobust.evaluation.records import check_place, read_record
 from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 
 World = Callable[..., Embeddings]
@@ -46,9 +45,9 @@ def build(made_up: World, unattacked: World) -> Callable[[], Cell]:
             attack="sga",
             attack_config={"method": "sga", "steps": 10},
             threat_model={"name": "both", "knowledge": "white_box", "image": None, "text": None},
-            facts=gallery_facts(world, gallery_images=6),
-            outcomes=split_ranks(world, gallery_images=6),
-            clean_outcomes=split_ranks(unattacked(world), gallery_images=6),
+            counts=gallery_counts(world, gallery_images=[6]),
+            outcomes=split_ranks(world, gallery_images=[6]),
+            clean_outcomes=split_ranks(unattacked(world), gallery_images=[6]),
             ks=(1, 5, 10),
             n_resamples=50,
             confidence=0.95,
@@ -89,19 +88,28 @@ def test_bytes_are_the_same_for_the_same_input(
     assert b"pandas" not in path.with_suffix(".parquet").read_bytes()
 
 
-def test_gallery_facts_count_positives_inside_galleries(made_up: World) -> None:
+def test_gallery_counts_count_positives_inside_galleries(made_up: World) -> None:
     world = made_up(0, max_captions=1)
-    facts = gallery_facts(world, gallery_images=4)
-    assert facts["counts"] == {
-        "images": 12,
-        "captions": 12,
-        "galleries": 3,
-        "gallery_images": 4,
-        "gallery_captions": 4,
-    }
     dense = world.positives.toarray()
     inside = sum(dense[at : at + 4, at : at + 4].sum() for at in (0, 4, 8))
-    assert facts["positives_per_query"] == {"i2t": inside / 12, "t2i": inside / 12}
+    assert gallery_counts(world, gallery_images=[4, 12]) == {
+        "images": 12,
+        "captions": 12,
+        "galleries": [
+            {
+                "gallery_images": 4,
+                "galleries": 3,
+                "gallery_captions": 4,
+                "positives_per_query": {"i2t": inside / 12, "t2i": inside / 12},
+            },
+            {
+                "gallery_images": 12,
+                "galleries": 1,
+                "gallery_captions": 12,
+                "positives_per_query": {"i2t": dense.sum() / 12, "t2i": dense.sum() / 12},
+            },
+        ],
+    }
     assert inside < dense.sum()
 
 
@@ -127,6 +135,33 @@ def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         (lambda r: r.pop("schema_version"), "schema_version is None"),
         (lambda r: [r.pop("study"), r.pop("checks")], "record lacks study, checks"),
         (lambda r: r["counts"].pop("captions"), "counts lacks captions"),
+        (lambda r: r["counts"].update(galleries={}), "counts.galleries must be a list"),
+        (lambda r: r["counts"].update(galleries=[]), "must be of one or several distinct sizes"),
+        (
+            lambda r: r["counts"]["galleries"].append(r["counts"]["galleries"][0]),
+            "must be of one or several distinct sizes",
+        ),
+        (
+            lambda r: r["counts"]["galleries"][0].update(gallery_images=[6]),
+            "must be of one or several distinct sizes",
+        ),
+        (
+            lambda r: r["counts"]["galleries"][0].pop("gallery_captions"),
+            r"counts.galleries\[0\] lacks gallery_captions",
+        ),
+        (
+            lambda r: r["counts"]["galleries"][0]["positives_per_query"].pop("t2i"),
+            r"counts.galleries\[0\].positives_per_query lacks t2i",
+        ),
+        (
+            lambda r: r["metrics"][4].update(gallery_images=12),
+            r"metrics\[4\]: gallery_images is 12 \(allowed: 6\)",
+        ),
+        (
+            lambda r: r["metrics"][4].update(direction="i2i"),
+            r"metrics\[4\]: direction is 'i2i' \(allowed: i2t, t2i\)",
+        ),
+        (lambda r: r["metrics"][4].pop("gallery_images"), r"metrics\[4\] lacks gallery_images"),
         (lambda r: r["metrics"][4].pop("low"), r"metrics\[4\] lacks low"),
         (lambda r: r.update(metrics={}), "metrics must be a list"),
         (lambda r: r.update(counts=3), "counts must be a JSON object"),
@@ -157,7 +192,7 @@ def test_record_of_another_cell_is_refused(path: Path) -> None:
 def test_a_flipped_byte_in_the_outcomes_is_noticed(path: Path) -> None:
     table = path.with_suffix(".parquet")
     content = bytearray(table.read_bytes())
-    whole = pq.ParquetFile(table).metadata.row_group(0).column(6)
+    whole = pq.ParquetFile(table).metadata.row_group(0).column(7)
     content[whole.dictionary_page_offset + whole.total_compressed_size - 1] ^= 1
     table.write_bytes(content)
     with pytest.raises(UserError, match=r"sga\.parquet: not a readable Parquet file"):
@@ -181,6 +216,13 @@ def test_missing_outcomes_are_refused_by_name(path: Path) -> None:
 def test_outcomes_with_other_columns_are_refused(path: Path) -> None:
     pq.write_table(pa.table({"rank": [1]}), path.with_suffix(".parquet"))
     with pytest.raises(UserError, match="columns must be protocol"):
+        read_cell(path)
+
+
+def test_outcomes_of_another_gallery_size_are_refused(path: Path, cell: Cell) -> None:
+    other = cell.outcomes.assign(gallery_images=4)
+    write_cell(path, replace(cell, outcomes=other))
+    with pytest.raises(UserError, match=r"sga\.parquet: gallery_images must be \[6\]"):
         read_cell(path)
 
 

@@ -13,7 +13,7 @@ from mmrobust.evaluation.metrics import cell_metrics, cell_rates
 from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 
 World = Callable[..., Embeddings]
-KEYS = ("metric", "protocol", "direction", "labels", "k")
+KEYS = ("metric", "protocol", "direction", "labels", "gallery_images", "k")
 
 
 def metrics_of(outcomes: pd.DataFrame, clean: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -23,12 +23,12 @@ def metrics_of(outcomes: pd.DataFrame, clean: pd.DataFrame | None) -> list[dict[
 
 def test_agree_with_counting(made_up: World, unattacked: World) -> None:
     world = made_up(0, n_images=24)
-    outcomes = split_ranks(world, gallery_images=12)
-    clean = split_ranks(unattacked(world), gallery_images=12)
+    outcomes = split_ranks(world, gallery_images=[12])
+    clean = split_ranks(unattacked(world), gallery_images=[12])
     found = metrics_of(outcomes, clean)
     assert len(found) == 2 * 8 * 2
     for metric in found:
-        at, k = {key: metric[key] for key in KEYS[1:4]}, metric["k"]
+        at, k = {key: metric[key] for key in KEYS[1:5]}, metric["k"]
         rows = np.logical_and.reduce([outcomes[key] == value for key, value in at.items()])
         pairs = list(zip(outcomes["rank"][rows], clean["rank"][rows], strict=True))
         if metric["metric"] == "recall_at_k":
@@ -44,18 +44,18 @@ def test_agree_with_counting(made_up: World, unattacked: World) -> None:
 
 
 def test_clean_cell_has_recall_only(made_up: World, unattacked: World) -> None:
-    found = metrics_of(split_ranks(unattacked(made_up(0)), gallery_images=12), None)
+    found = metrics_of(split_ranks(unattacked(made_up(0)), gallery_images=[12]), None)
     assert {metric["metric"] for metric in found} == {"recall_at_k"}
 
 
 def test_order_does_not_depend_on_that_of_the_rows(made_up: World) -> None:
-    outcomes = split_ranks(made_up(1), gallery_images=12)
+    outcomes = split_ranks(made_up(1), gallery_images=[12])
     keys = [tuple(metric[key] for key in KEYS[1:]) for metric in metrics_of(outcomes, None)]
     assert keys == sorted(keys)
 
 
 def test_nothing_originally_correct_is_null_and_says_so(made_up: World, unattacked: World) -> None:
-    outcomes = split_ranks(made_up(0), gallery_images=12)
+    outcomes = split_ranks(made_up(0), gallery_images=[12])
     hopeless = outcomes.assign(rank=np.int32(99))
     found = metrics_of(outcomes, hopeless)
     undefined = [metric for metric in found if metric["metric"] == "attack_success_rate"]
@@ -68,4 +68,4 @@ def test_nothing_originally_correct_is_null_and_says_so(made_up: World, unattack
 def test_clean_outcomes_must_be_about_the_same_queries(made_up: World) -> None:
     world = made_up(0)
     with pytest.raises(ValueError, match="not about the same queries"):
-        metrics_of(split_ranks(world, gallery_images=6), split_ranks(world, gallery_images=12))
+        metrics_of(split_ranks(world, gallery_images=[6]), split_ranks(world, gallery_images=[12]))

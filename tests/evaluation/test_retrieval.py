@@ -90,11 +90,16 @@ def test_an_equal_caption_of_another_image_ties_wherever_it_stands(made_up: Worl
 
 def test_split_is_cut_into_galleries_that_do_not_see_each_other(made_up: World) -> None:
     world = made_up(1, n_images=12)
-    frame = split_ranks(world, gallery_images=4)
-    assert list(frame) == ["protocol", "direction", "labels", "gallery", "query", "image", "rank"]
+    frame = split_ranks(world, gallery_images=[4])
+    assert list(frame) == [
+        *("protocol", "direction", "labels", "gallery_images", "gallery"),
+        *("query", "image", "rank"),
+    ]
     assert set(frame.dtypes.iloc[3:].map(str)) == {"int32"}
+    assert (frame["gallery_images"] == 4).all()
     assert len(frame) == 4 * (12 + len(world.clean_text))
-    for (protocol, direction, labels, gallery), part in frame.groupby(list(frame)[:4]):
+    keys = ["protocol", "direction", "labels", "gallery"]
+    for (protocol, direction, labels, gallery), part in frame.groupby(keys):
         block = world.block(range(4 * gallery, 4 * gallery + 4))
         expected = slow_ranks(block, protocol, direction, labels)
         assert part["rank"].tolist() == expected
@@ -107,7 +112,7 @@ def test_split_is_cut_into_galleries_that_do_not_see_each_other(made_up: World) 
 
 def test_one_gallery_is_the_whole_split(made_up: World) -> None:
     world = made_up(2)
-    frame = split_ranks(world, gallery_images=12)
+    frame = split_ranks(world, gallery_images=[12])
     keys = ["protocol", "direction", "labels"]
     ranks = {key: part["rank"].tolist() for key, part in frame.groupby(keys)}
     assert ranks == {key: values.tolist() for key, values in gallery_ranks(world).items()}
@@ -154,5 +159,5 @@ def test_image_without_captions_is_refused(made_up: World) -> None:
 
 def test_frame_is_the_same_twice(made_up: World) -> None:
     world = made_up(6)
-    once, again = (split_ranks(world, gallery_images=6) for _ in range(2))
+    once, again = (split_ranks(world, gallery_images=[6]) for _ in range(2))
     pd.testing.assert_frame_equal(once, again)

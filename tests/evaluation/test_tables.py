@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.evaluation.cells import Origin, build_cell, cell_path, gallery_facts, write_cell
+from mmrobust.evaluation.cells import Origin, build_cell, cell_path, gallery_counts, write_cell
 from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 from mmrobust.evaluation.tables import COLUMNS, tabulate
 
@@ -20,7 +20,7 @@ def root(tmp_path: Path, made_up: World, unattacked: World) -> Path:
     for number, defence in enumerate(("standard", "mat")):
         for seed in (0, 1):
             world = made_up(10 * number + seed)
-            clean = split_ranks(unattacked(world), gallery_images=6)
+            clean = split_ranks(unattacked(world), gallery_images=[6])
             for attack in ("clean", "sga", "pgd"):
                 is_clean = attack == "clean"
                 cell = build_cell(
@@ -28,15 +28,15 @@ def root(tmp_path: Path, made_up: World, unattacked: World) -> Path:
                         study="made_up",
                         dataset="scenes",
                         split="test",
-                        source_resolution=None,
+                        source_resolution="128x128",
                         defence=defence,
                         seed=seed,
                     ),
                     attack=attack,
                     attack_config={},
                     threat_model=None if is_clean else {"name": "both"},
-                    facts=gallery_facts(world, gallery_images=6),
-                    outcomes=clean if is_clean else split_ranks(world, gallery_images=6),
+                    counts=gallery_counts(world, gallery_images=[6]),
+                    outcomes=clean if is_clean else split_ranks(world, gallery_images=[6]),
                     clean_outcomes=None if is_clean else clean,
                     ks=(1, 5),
                     n_resamples=20,
@@ -55,9 +55,15 @@ def test_table_holds_every_metric_of_every_cell(root: Path, tmp_path: Path) -> N
     assert len(table) == 4 * (16 + 32 + 32)
     row = table.iloc[100]
     record = json.loads((root / row.defence / f"seed{row.seed}" / f"{row.attack}.json").read_text())
-    keys = ("metric", "protocol", "direction", "labels", "k")
+    keys = ("metric", "protocol", "direction", "labels", "gallery_images", "k")
     (metric,) = [m for m in record["metrics"] if all(m[key] == row[key] for key in keys)]
     assert (row.value, row.low, row.high) == (metric["value"], metric["low"], metric["high"])
+    counts = record["counts"]
+    (gallery,) = counts["galleries"]
+    assert (row.images, row.captions) == (counts["images"], counts["captions"])
+    assert row.gallery_captions == gallery["gallery_captions"]
+    assert row.positives_per_query == gallery["positives_per_query"][row.direction]
+    assert set(table["source_resolution"]) == {"128x128"}
     assert table[table["attack"] == "clean"]["threat_model"].isna().all()
     assert set(table[table["attack"] != "clean"]["threat_model"]) == {"both"}
 

@@ -17,11 +17,12 @@ RECALL_AT_1 = {
     "tecoa": (0.548, 0.391, 0.297, 0.231),
     "mat": (0.601, 0.428, 0.541, 0.487),
 }
+POSITIVES = {"i2t": 7.25, "t2i": 1.45}
 COLUMNS = [
     *("study", "dataset", "source_resolution", "defence", "seed", "attack", "threat_model"),
     *("protocol", "direction", "labels", "metric", "k", "value", "low", "high", "n"),
     *("successes", "interval", "confidence"),
-    *("images", "captions", "gallery_images", "gallery_captions"),
+    *("images", "captions", "gallery_images", "gallery_captions", "positives_per_query"),
 ]
 
 
@@ -62,6 +63,7 @@ def metric_rows(
                                 "direction": direction,
                                 "labels": labels,
                                 "confidence": 0.95,
+                                "positives_per_query": POSITIVES[direction],
                             }
                             for k, growth in ((1, 1.0), (5, 0.45), (10, 0.33)):
                                 rows.append(row | _measure("recall_at_k", k, value**growth, n))
@@ -195,7 +197,7 @@ def config(dataset: str = "scenes") -> dict[str, Any]:
         },
         "evaluation": {
             "split": "test",
-            "gallery_images": 400,
+            "gallery_images": [400],
             "ks": [1, 5, 10],
             "n_resamples": 2000,
             "confidence": 0.95,

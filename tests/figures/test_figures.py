@@ -192,14 +192,28 @@ def test_small_copies_of_photographs_are_titled_so(
     assert "not comparable with published flickr8k numbers" in said
 
 
-def test_the_largest_gallery_is_drawn_unless_one_is_asked_for(
-    metrics: pd.DataFrame, by_defence: Figure
+@pytest.mark.parametrize("size", [100, 2000])
+def test_the_main_gallery_is_drawn_unless_one_is_asked_for(
+    metrics: pd.DataFrame, by_defence: Figure, size: int
 ) -> None:
-    small = metrics.assign(gallery_images=100.0, value=0.5)
-    both = pd.concat([small, metrics], ignore_index=True)
+    other = metrics.assign(gallery_images=float(size), value=0.5)
+    both = pd.concat([metrics, other], ignore_index=True)
     assert bars(plot_recall_by_defence(both).axes[0]) == bars(by_defence.axes[0])
-    chosen = plot_recall_by_defence(both, gallery_images=100)
+    chosen = plot_recall_by_defence(both, gallery_images=size)
     assert set(bars(chosen.axes[0]).values()) == {0.5}
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_a_further_gallery_size_changes_no_figure(
+    metrics: pd.DataFrame, tmp_path: Path, plot: Callable[..., Figure]
+) -> None:
+    other = metrics.assign(gallery_images=2000.0, value=0.5)
+    both = pd.concat([metrics, other], ignore_index=True)
+    drawn = [
+        save_figure(plot(table), tmp_path / name)
+        for name, table in (("one", metrics), ("two", both))
+    ]
+    assert [sha256_file(path) for path in drawn[0]] == [sha256_file(path) for path in drawn[1]]
 
 
 def test_labels_that_agree_are_drawn_once(metrics: pd.DataFrame, by_defence: Figure) -> None:

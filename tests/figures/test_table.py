@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.figures.table import grid_of, read_metrics, strongest_attack
+from mmrobust.figures.table import gallery_sizes, grid_of, read_metrics, select, strongest_attack
 
 
 def test_names_that_look_like_nothing_stay_names(made_up: ModuleType, tmp_path: Path) -> None:
@@ -37,11 +37,34 @@ def test_columns_that_older_tables_lack_are_added_empty(
     made_up: ModuleType, tmp_path: Path
 ) -> None:
     path = made_up.write_metrics(tmp_path / "m.csv", made_up.metric_rows())
-    table = read_metrics(path).drop(columns=["gallery_images", "source_resolution"])
+    later = ["gallery_images", "source_resolution", "positives_per_query"]
+    table = read_metrics(path).drop(columns=later)
     table.to_csv(path, index=False)
     again = read_metrics(path)
     assert again["gallery_images"].isna().all()
+    assert again["positives_per_query"].isna().all()
+    assert gallery_sizes(again) == []
     assert set(again["source_resolution"]) == {""}
+
+
+@pytest.mark.parametrize("sizes", [(400, 100), (100, 400)])
+def test_the_main_gallery_size_is_the_first_of_the_table(
+    made_up: ModuleType, tmp_path: Path, sizes: tuple[int, int]
+) -> None:
+    # the two strongest attacks swap places in the second size
+    other = {"sga": "pgd", "pgd": "sga"}
+    first = [row | {"gallery_images": sizes[0]} for row in made_up.metric_rows()]
+    second = [
+        row | {"gallery_images": sizes[1], "attack": other.get(row["attack"], row["attack"])}
+        for row in made_up.metric_rows()
+    ]
+    metrics = read_metrics(made_up.write_metrics(tmp_path / "m.csv", [*first, *second]))
+    assert gallery_sizes(metrics) == list(sizes)
+    assert strongest_attack(metrics, grid_of(metrics)) == "sga"
+    for named, expected in ((None, sizes[0]), (sizes[1], sizes[1])):
+        rows = select(metrics, metric="recall_at_k", gallery_images=named)
+        assert set(rows["gallery_images"]) == {expected}
+        assert len(rows) == 3 * 4 * 2
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:

@@ -115,6 +115,35 @@ def test_tables_have_a_row_for_every_defence_and_direction(html: str) -> None:
     assert len(rows) == 2 * 2 * 4 * 6
 
 
+def test_mean_number_of_positives_stands_beside_values_of_the_positives_matrix(
+    made_up: ModuleType, html: str
+) -> None:
+    shown = '<th scope="col">positives a query, mean</th>'
+    tables = re.findall(r"<summary>([^<]*)</summary>(.*?)</details>", html, re.DOTALL)
+    for title, content in tables:
+        counted = title.startswith("Recall") and "positives matrix" in title
+        assert (shown in content) is counted, title
+        for direction, mean in made_up.POSITIVES.items():
+            cells = re.findall(rf'<tr><td>{direction}</td><th scope="row">[^<]*</th>(.*)', content)
+            assert all((f'<td class="number">{mean}</td>' in row) is counted for row in cells)
+            assert cells or "Recall" not in title
+    # recall at 1, 5 and 10 under two protocols
+    assert html.count(shown) == 3 * 2
+
+
+def test_the_main_gallery_size_makes_the_headline_and_comes_first(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = made_up.metric_rows()
+    larger = [row | {"gallery_images": 2000, "value": 0.5} for row in rows]
+    made_up.write_metrics(tmp_path / "metrics.csv", [*rows, *larger])
+    text = report(made_up, tmp_path).text
+    assert "SGA takes the undefended model from 65.7 % to 3.4 % recall at 1" in text
+    assert "MAT keeps the most, 49.6 %" in text
+    first = text.index("Recall at 1, whole gallery attacked, one-image labels, galleries of 400")
+    assert first < text.index("galleries of 2,000 images")
+
+
 def test_the_page_needs_nothing_but_itself(html: str) -> None:
     page = Page(html)
     assert not page.all("script")

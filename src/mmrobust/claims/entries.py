@@ -113,14 +113,16 @@ def _statistic(value: Any, where: str) -> Statistic:
     if kind not in STATISTICS:
         raise UserError(f"{where}: {unknown_name('kind', kind, STATISTICS)}")
     made, cells = STATISTICS[kind]
-    fields = _fields(value, ("kind", *cells, *_MEASURE_KEYS), where)
+    fields = _fields(value, ("kind", *cells, *_MEASURE_KEYS), where, optional=("gallery_images",))
     for key, known in (("protocol", PROTOCOLS), ("direction", DIRECTIONS), ("labels", LABELS)):
         if fields[key] not in known:
             raise UserError(f"{where}: {unknown_name(key, str(fields[key]), known)}")
-    k = fields["k"]
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise UserError(f"{where}: k must be a whole number from 1, not {k!r}")
-    measure = Measure(**{key: fields[key] for key in _MEASURE_KEYS})
+    named = fields.get("gallery_images") is not None
+    measure = Measure(
+        **{key: fields[key] for key in ("protocol", "direction", "labels")},
+        k=_whole(fields, "k", where),
+        gallery_images=_whole(fields, "gallery_images", where) if named else None,
+    )
     chosen = {name: _selection(fields[name], f"{where}: {name}") for name in cells}
     return made(measure=measure, **chosen)
 
@@ -130,13 +132,15 @@ def _selection(value: Any, where: str) -> Selection:
     return Selection(**{key: _text(fields, key, where) for key in fields})
 
 
-def _fields(value: Any, names: Sequence[str], where: str) -> dict[str, Any]:
-    """`value` if it is a mapping with exactly these keys; `UserError` otherwise."""
+def _fields(
+    value: Any, names: Sequence[str], where: str, *, optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`value` if it is a mapping with all keys of `names` and no others but `optional` ones."""
     if not isinstance(value, dict):
         raise UserError(f"{where}: must hold {', '.join(names)}")
     for key in value:
-        if key not in names:
-            raise UserError(f"{where}: {unknown_name('key', str(key), names)}")
+        if key not in (*names, *optional):
+            raise UserError(f"{where}: {unknown_name('key', str(key), (*names, *optional))}")
     missing = [name for name in names if name not in value]
     if missing:
         raise UserError(f"{where}: lacks {', '.join(missing)}")
@@ -148,6 +152,13 @@ def _text(fields: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{where}: {key} must be a text, not {value!r}")
     return " ".join(value.split())
+
+
+def _whole(fields: Mapping[str, Any], key: str, where: str) -> int:
+    value = fields[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{where}: {key} must be a whole number from 1, not {value!r}")
+    return value
 
 
 def _optional_text(fields: Mapping[str, Any], key: str, where: str) -> str:

@@ -13,8 +13,9 @@ from mmrobust.claims.statistics import Estimate, Selection
 from mmrobust.claims.verdicts import Verdict, verdict
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.errors import UserError
-from mmrobust.evaluation.cells import Cell, cell_path, check_place, read_cell
+from mmrobust.evaluation.cells import Cell, cell_path, read_cell
 from mmrobust.evaluation.intervals import EXACT, Resampling
+from mmrobust.evaluation.records import check_place
 from mmrobust.randomness import numpy_generator
 
 COLUMNS = (

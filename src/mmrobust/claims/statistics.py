@@ -22,6 +22,7 @@ from mmrobust.evaluation.intervals import (
     relative_drop_interval,
 )
 from mmrobust.evaluation.metrics import per_image, same_queries
+from mmrobust.evaluation.records import gallery_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +35,34 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Which recall: protocol, direction, labels and k."""
+    """Which recall: protocol, direction, labels, k and gallery size.
+
+    `gallery_images` is None for the main gallery size of the cells, the first in their counts.
+    """
 
     protocol: str
     direction: str
     labels: str
     k: int
+    gallery_images: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.direction} recall at {self.k} ({self.protocol}, {self.labels})"
+        how = f"{self.protocol}, {self.labels}"
+        if self.gallery_images is not None:
+            how += f", galleries of {self.gallery_images} images"
+        return f"{self.direction} recall at {self.k} ({how})"
+
+    def gallery_size(self, cell: Cell) -> int:
+        """Images of the galleries that are meant in a cell; `UserError` if it has none such."""
+        sizes = gallery_sizes(cell.record["counts"])
+        if self.gallery_images is None:
+            return sizes[0]
+        if self.gallery_images not in sizes:
+            raise UserError(
+                f"cell {cell.name} has no galleries of {self.gallery_images} images "
+                f"(allowed: {', '.join(map(str, sizes))})"
+            )
+        return self.gallery_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +179,7 @@ def _paired_successes(
         (frame["protocol"] == measure.protocol)
         & (frame["direction"] == measure.direction)
         & (frame["labels"] == measure.labels)
+        & (frame["gallery_images"] == measure.gallery_size(reference))
     ).to_numpy()
     image = frame["image"].to_numpy()[chosen]
     n_images = int(image.max()) + 1

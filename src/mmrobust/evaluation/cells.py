@@ -15,30 +15,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmrobust.artifacts import read_json, replacing, write_json
+from mmrobust.artifacts import replacing, write_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.intervals import Resampling
 from mmrobust.evaluation.metrics import cell_metrics, cell_rates
-from mmrobust.evaluation.retrieval import DIRECTIONS, LABELS, PROTOCOLS, Embeddings, gallery_blocks
+from mmrobust.evaluation.records import SCHEMA_VERSION, gallery_sizes, read_record
+from mmrobust.evaluation.retrieval import LABELS, PROTOCOLS, Embeddings, gallery_blocks
 from mmrobust.randomness import numpy_generator
 
-SCHEMA_VERSION = 1
 CLEAN = "clean"
 
 OUTCOMES_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("protocol", "direction", "labels")]
-    + [(name, pa.int32()) for name in ("gallery", "query", "image", "rank")]
-)
-
-RECORD_KEYS = (
-    *("schema_version", "study", "dataset", "split", "source_resolution", "defence", "seed"),
-    *("attack", "attack_config", "threat_model", "counts", "positives_per_query", "metrics"),
-    "checks",
-)
-COUNT_KEYS = ("images", "captions", "galleries", "gallery_images", "gallery_captions")
-METRIC_KEYS = (
-    *("metric", "protocol", "direction", "labels", "k", "value", "low", "high", "n"),
-    *("successes", "interval", "confidence", "n_resamples"),
+    + [(name, pa.int32()) for name in ("gallery_images", "gallery", "query", "image", "rank")]
 )
 
 
@@ -68,26 +57,30 @@ class Origin:
     seed: int
 
 
-def gallery_facts(embeddings: Embeddings, *, gallery_images: int) -> dict[str, Any]:
-    """Keys `counts` and `positives_per_query` of a record.
+def gallery_counts(embeddings: Embeddings, *, gallery_images: Sequence[int]) -> dict[str, Any]:
+    """Key `counts` of a record, with an entry in `galleries` for each size, the main one first.
 
     `gallery_captions` is a mean where images differ in their number of captions; positives are
     counted inside a query's own gallery.
     """
     images, captions = len(embeddings.clean_image), len(embeddings.clean_text)
-    blocks = gallery_blocks(images, gallery_images)
-    true_pairs = sum(embeddings.block(block).positives.nnz for block in blocks)
-    per_gallery = captions / len(blocks)
-    return {
-        "counts": {
-            "images": images,
-            "captions": captions,
-            "galleries": len(blocks),
-            "gallery_images": gallery_images,
-            "gallery_captions": int(per_gallery) if per_gallery.is_integer() else per_gallery,
-        },
-        "positives_per_query": {"i2t": true_pairs / images, "t2i": true_pairs / captions},
-    }
+    galleries = []
+    for size in gallery_images:
+        blocks = gallery_blocks(images, size)
+        true_pairs = sum(embeddings.block(block).positives.nnz for block in blocks)
+        per_gallery = captions / len(blocks)
+        galleries.append(
+            {
+                "gallery_images": size,
+                "galleries": len(blocks),
+                "gallery_captions": int(per_gallery) if per_gallery.is_integer() else per_gallery,
+                "positives_per_query": {
+                    "i2t": true_pairs / images,
+                    "t2i": true_pairs / captions,
+                },
+            }
+        )
+    return {"images": images, "captions": captions, "galleries": galleries}
 
 
 def build_cell(
@@ -96,7 +89,7 @@ def build_cell(
     attack: str,
     attack_config: Mapping[str, Any],
     threat_model: Mapping[str, Any] | None,
-    facts: Mapping[str, Any],
+    counts: Mapping[str, Any],
     outcomes: pd.DataFrame,
     clean_outcomes: pd.DataFrame | None,
     ks: Sequence[int],
@@ -111,7 +104,7 @@ def build_cell(
         attack: name of the attack; "clean" for none.
         attack_config: JSON-able configuration of the attack.
         threat_model: name, knowledge, image and text budget; None for clean.
-        facts: from `gallery_facts`.
+        counts: from `gallery_counts`.
         outcomes: from `retrieval.split_ranks`.
         clean_outcomes: of the same model's clean cell; None if this is it.
         ks: ranks up to k count as correct.
@@ -119,9 +112,13 @@ def build_cell(
         confidence: of the intervals, in (0, 1).
         checks: what was measured of the attack's budget.
     """
-    # One stream for all cells of a seed: they resample the same images.
-    generator = numpy_generator(origin.seed, "evaluation", "intervals")
-    resampling = Resampling(n_resamples=n_resamples, confidence=confidence, generator=generator)
+    rates = cell_rates(outcomes, clean_outcomes, ks=ks)
+    metrics = []
+    for size in gallery_sizes(counts):
+        # One stream for all cells and gallery sizes of a seed: they resample the same images.
+        generator = numpy_generator(origin.seed, "evaluation", "intervals")
+        resampling = Resampling(n_resamples=n_resamples, confidence=confidence, generator=generator)
+        metrics += cell_metrics([r for r in rates if r.gallery_images == size], resampling)
     record = {
         "schema_version": SCHEMA_VERSION,
         "study": origin.study,
@@ -133,9 +130,8 @@ def build_cell(
         "attack": attack,
         "attack_config": dict(attack_config),
         "threat_model": None if threat_model is None else dict(threat_model),
-        "counts": facts["counts"],
-        "positives_per_query": facts["positives_per_query"],
-        "metrics": cell_metrics(cell_rates(outcomes, clean_outcomes, ks=ks), resampling),
+        "counts": dict(counts),
+        "metrics": metrics,
         "checks": dict(checks),
     }
     return Cell(record=record, outcomes=outcomes)
@@ -181,42 +177,10 @@ def read_cell(path: Path) -> Cell:
         raise UserError(f"{table}: not a readable Parquet file ({error})") from None
     if not arrow.schema.equals(OUTCOMES_SCHEMA):
         raise UserError(f"{table}: columns must be {', '.join(OUTCOMES_SCHEMA.names)}")
-    counts = record["counts"]
-    rows = len(PROTOCOLS) * len(LABELS) * (counts["images"] + counts["captions"])
+    counts, sizes = record["counts"], gallery_sizes(record["counts"])
+    rows = len(sizes) * len(PROTOCOLS) * len(LABELS) * (counts["images"] + counts["captions"])
     if arrow.num_rows != rows:
         raise UserError(f"{table}: has {arrow.num_rows} rows, but {path.name} calls for {rows}")
+    if arrow["gallery_images"].unique().to_pylist() != sizes:
+        raise UserError(f"{table}: gallery_images must be {sizes}, in this order ({path.name})")
     return Cell(record=record, outcomes=arrow.to_pandas())
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Record of a cell, checked for its version and its keys."""
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise UserError(f"{path}: a cell must be a JSON object")
-    version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema_version is {version!r} (allowed: {SCHEMA_VERSION})")
-    _require(path, record, RECORD_KEYS, "record")
-    _require(path, record["counts"], COUNT_KEYS, "counts")
-    _require(path, record["positives_per_query"], DIRECTIONS, "positives_per_query")
-    if not isinstance(record["metrics"], list):
-        raise UserError(f"{path}: metrics must be a list")
-    for at, metric in enumerate(record["metrics"]):
-        _require(path, metric, METRIC_KEYS, f"metrics[{at}]")
-    return record
-
-
-def check_place(path: Path, record: Mapping[str, Any]) -> None:
-    """`UserError` if a record of a study does not stand at the `cell_path` that it names."""
-    place = (path.parent.parent.name, path.parent.name, path.stem)
-    named = (record["defence"], f"seed{record['seed']}", record["attack"])
-    if place != named:
-        raise UserError(f"{path}: holds the cell {'/'.join(map(str, named))}, not that of its path")
-
-
-def _require(path: Path, value: Any, keys: Sequence[str], where: str) -> None:
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: {where} must be a JSON object")
-    missing = [key for key in keys if key not in value]
-    if missing:
-        raise UserError(f"{path}: {where} lacks {', '.join(missing)}")

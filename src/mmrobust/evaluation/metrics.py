@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmrobust.evaluation.intervals import BOOTSTRAP, Array, Resampling, rate_intervals
 
-KEYS = ["protocol", "direction", "labels"]
+KEYS = ["protocol", "direction", "labels", "gallery_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Rate:
     protocol: str
     direction: str
     labels: str
+    gallery_images: int
     k: int
     successes: Array
     counts: Array
@@ -67,24 +68,27 @@ def cell_rates(
     rates = []
     groups = outcomes.reset_index(drop=True).groupby(KEYS, sort=False)
     for key, group in groups:
-        protocol, direction, labels = map(str, key)
+        protocol, direction, labels, size = map(str, key)
+        rate = partial(
+            Rate, protocol=protocol, direction=direction, labels=labels, gallery_images=int(size)
+        )
         image, rank = group["image"].to_numpy(), group["rank"].to_numpy()
         every = per_image(image, np.ones(len(image)), n_images)
         for k in ks:
-            rate = partial(Rate, protocol=protocol, direction=direction, labels=labels, k=k)
             hits = per_image(image, rank <= k, n_images)
-            rates.append(rate(metric="recall_at_k", successes=hits, counts=every))
+            rates.append(rate(metric="recall_at_k", k=k, successes=hits, counts=every))
             if clean_outcomes is not None:
                 correct = clean_rank[group.index] <= k
                 base = per_image(image, correct, n_images)
                 lost = per_image(image, correct & (rank > k), n_images)
-                rates.append(rate(metric="attack_success_rate", successes=lost, counts=base))
+                rates.append(rate(metric="attack_success_rate", k=k, successes=lost, counts=base))
     return rates
 
 
 def cell_metrics(rates: Sequence[Rate], resampling: Resampling) -> list[dict[str, Any]]:
     """JSON rows of a cell's metrics, sorted by metric, protocol, direction, labels and k.
 
+    `rates` are of one gallery size: each size is a measurement of its own on the same images.
     A rate of nothing (attack success rate of a model that answers no query correctly) has null
     as value, low and high, and `interval` says "none".
     """
@@ -108,6 +112,7 @@ def cell_metrics(rates: Sequence[Rate], resampling: Resampling) -> list[dict[str
                 "protocol": rate.protocol,
                 "direction": rate.direction,
                 "labels": rate.labels,
+                "gallery_images": rate.gallery_images,
                 "k": rate.k,
                 "value": successes / n if n else None,
                 "low": interval.low if interval else None,

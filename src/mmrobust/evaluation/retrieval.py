@@ -11,6 +11,7 @@ Labels: one_image (only the query's own captions or image) and positives (the po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,18 +94,25 @@ def gallery_blocks(n_images: int, gallery_images: int) -> list[range]:
     return [range(at, at + gallery_images) for at in range(0, n_images, gallery_images)]
 
 
-def split_ranks(embeddings: Embeddings, *, gallery_images: int) -> pd.DataFrame:
-    """Per-sample outcomes of a whole split, cut into disjoint galleries.
+def split_ranks(embeddings: Embeddings, *, gallery_images: Sequence[int]) -> pd.DataFrame:
+    """Per-sample outcomes of a whole split, cut into disjoint galleries of each size.
 
     Args:
         embeddings: of the whole split.
-        gallery_images: images of a gallery; must divide the number of images.
+        gallery_images: distinct numbers of images of a gallery, the main one first; each must
+            divide the number of images.
 
     Returns:
-        Columns protocol, direction, labels (str), gallery, query, image, rank (int32), ordered
-        by the first five; `query` is a row of the split's images (i2t) or captions (t2i),
-        `image` the row of the image that the query belongs to.
+        Columns protocol, direction, labels (str), gallery_images, gallery, query, image, rank
+        (int32): the sizes one after the other as given, each ordered by protocol, direction,
+        labels, gallery and query. `query` is a row of the split's images (i2t) or captions
+        (t2i), `image` the row of the image that the query belongs to.
     """
+    frames = [_ranks_of_size(embeddings, size) for size in gallery_images]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _ranks_of_size(embeddings: Embeddings, gallery_images: int) -> pd.DataFrame:
     blocks = gallery_blocks(len(embeddings.clean_image), gallery_images)
     parts: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
     for gallery, images in enumerate(blocks):
@@ -117,7 +125,13 @@ def split_ranks(embeddings: Embeddings, *, gallery_images: int) -> pd.DataFrame:
         }
         for key, ranks in gallery_ranks(embeddings.block(images)).items():
             query, image = queries[key[1]]
-            columns = {"gallery": gallery, "query": query, "image": image, "rank": ranks}
+            columns = {
+                "gallery_images": gallery_images,
+                "gallery": gallery,
+                "query": query,
+                "image": image,
+                "rank": ranks,
+            }
             parts.setdefault(key, []).append(pd.DataFrame(columns).astype(np.int32))
     names = ["protocol", "direction", "labels"]
     tidy = {key: pd.concat(frames, ignore_index=True) for key, frames in parts.items()}

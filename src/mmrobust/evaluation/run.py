@@ -18,7 +18,7 @@ from mmrobust.attacks.base import Attack, RetrievalBatch
 from mmrobust.attacks.text_search import Substitutes
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.data.prepared import Split, load_lexicon, load_manifest, load_split
-from mmrobust.evaluation.cells import Cell, Origin, build_cell, gallery_facts, write_cell
+from mmrobust.evaluation.cells import Cell, Origin, build_cell, gallery_counts, write_cell
 from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 from mmrobust.evaluation.store import CellStore
 from mmrobust.models.dual_encoder import OpenClipDualEncoder, load_model
@@ -172,7 +172,7 @@ def compute_cell(
         attack=name,
         attack_config=attack_config,
         threat_model=threat_model,
-        facts=gallery_facts(embeddings, gallery_images=evaluation.gallery_images),
+        counts=gallery_counts(embeddings, gallery_images=evaluation.gallery_images),
         outcomes=split_ranks(embeddings, gallery_images=evaluation.gallery_images),
         clean_outcomes=None if clean is None else clean.outcomes,
         ks=evaluation.ks,

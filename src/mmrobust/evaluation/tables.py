@@ -9,12 +9,15 @@ from typing import Any
 import pandas as pd
 
 from mmrobust.artifacts import replacing, write_json
-from mmrobust.evaluation.cells import CLEAN, cell_paths, check_place, read_record
+from mmrobust.errors import UserError
+from mmrobust.evaluation.cells import CLEAN, cell_paths
+from mmrobust.evaluation.records import check_place, gallery_sizes, read_record
 
 COLUMNS = [
-    *("study", "dataset", "defence", "seed", "attack", "threat_model"),
-    *("protocol", "direction", "labels", "metric", "k"),
+    *("study", "dataset", "source_resolution", "defence", "seed", "attack", "threat_model"),
+    *("protocol", "direction", "labels", "gallery_images", "metric", "k"),
     *("value", "low", "high", "n", "successes", "interval", "confidence"),
+    *("images", "captions", "gallery_captions", "positives_per_query"),
 ]
 
 
@@ -30,31 +33,38 @@ def tabulate(
 
     Args:
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
-        csv: gets one row a metric of a cell.
+        csv: gets one row a metric of a cell, those of the main gallery size first.
         json: gets defence -> attack -> "<direction>_<metric>" -> mean over seeds, of the
-            one-image labels in the full gallery; a metric that no seed defines is left out.
+            one-image labels under the protocol `full_gallery`, in the main gallery size; a
+            metric that no seed defines is left out.
         defences: their order, first ones first; those not named follow in alphabetical order.
         attacks: the same; "clean" leads if it is not named.
 
     Raises:
-        UserError: if there are no cells or one can't be read.
+        UserError: if there are no cells, one can't be read, or their gallery sizes differ.
     """
     records = []
     for path in cell_paths(cells_root):
-        records.append(read_record(path))
-        check_place(path, records[-1])
-    first = attacks if CLEAN in attacks else (CLEAN, *attacks)
+        record = read_record(path)
+        check_place(path, record)
+        records.append(record)
+        sizes, first = (gallery_sizes(of["counts"]) for of in (record, records[0]))
+        if sizes != first:
+            raise UserError(
+                f"{path}: has galleries of {sizes} images, but other cells of the study of {first}"
+            )
+    attacks = attacks if CLEAN in attacks else (CLEAN, *attacks)
     records.sort(
         key=lambda record: (
             _place(record["defence"], defences),
             record["seed"],
-            _place(record["attack"], first),
+            _place(record["attack"], attacks),
         )
     )
     table = pd.DataFrame([row for record in records for row in _rows(record)], columns=COLUMNS)
     with replacing(csv) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-    write_json(json, summarise(table))
+    write_json(json, summarise(table, gallery_images=first[0]))
 
 
 def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
@@ -63,14 +73,31 @@ def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
 
 def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     threat_model = record["threat_model"]
-    about = {key: record[key] for key in ("study", "dataset", "defence", "seed", "attack")}
+    keys = ("study", "dataset", "source_resolution", "defence", "seed", "attack")
+    about = {key: record[key] for key in keys}
     about["threat_model"] = None if threat_model is None else threat_model["name"]
-    return [about | metric for metric in record["metrics"]]
+    about |= {key: record["counts"][key] for key in ("images", "captions")}
+    galleries = {of["gallery_images"]: of for of in record["counts"]["galleries"]}
+    rows = []
+    for metric in record["metrics"]:
+        gallery = galleries[metric["gallery_images"]]
+        of_gallery = {
+            "gallery_captions": gallery["gallery_captions"],
+            "positives_per_query": gallery["positives_per_query"][metric["direction"]],
+        }
+        rows.append(about | metric | of_gallery)
+    return rows
 
 
-def summarise(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Means over seeds of the tidy table's one-image, full-gallery values."""
-    chosen = table[(table["protocol"] == "full_gallery") & (table["labels"] == "one_image")]
+def summarise(
+    table: pd.DataFrame, *, gallery_images: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over seeds of the tidy table's one-image, full-gallery values in one gallery size."""
+    chosen = table[
+        (table["protocol"] == "full_gallery")
+        & (table["labels"] == "one_image")
+        & (table["gallery_images"] == gallery_images)
+    ]
     chosen = chosen.dropna(subset=["value"])
     names = ["defence", "attack", "direction", "metric", "k"]
     summary: dict[str, dict[str, dict[str, float]]] = {}

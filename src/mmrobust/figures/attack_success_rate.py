@@ -31,7 +31,7 @@ def plot_attack_success_rate(
             left out.
         protocol: `full_gallery` or `own_pair`.
         labels: `one_image` or `positives`.
-        gallery_images: gallery size to draw; the largest in the table if not given.
+        gallery_images: gallery size to draw; the study's main one if not given.
     """
     grid = grid or grid_of(metrics)
     grid = replace(grid, attacks=tuple(name for name in grid.attacks if name != "clean"))

@@ -46,7 +46,7 @@ def plot_recall_at_k(
         grid: defences, attacks and seeds to draw; found in the table if not given.
         attack: the attack to draw; if not given, the one that leaves the least recall at 1.
         protocol: `full_gallery` or `own_pair`.
-        gallery_images: gallery size to draw; the largest in the table if not given.
+        gallery_images: gallery size to draw; the study's main one if not given.
     """
     grid = grid or grid_of(metrics)
     attack = attack or strongest_attack(metrics, grid)

@@ -36,7 +36,7 @@ def plot_recall_by_defence(
         title: name of the study, put before the figure's own title.
         grid: defences, attacks and seeds to draw; found in the table if not given.
         protocol: `full_gallery` or `own_pair`.
-        gallery_images: gallery size to draw; the largest in the table if not given.
+        gallery_images: gallery size to draw; the study's main one if not given.
     """
     grid = grid or grid_of(metrics)
     scored = {

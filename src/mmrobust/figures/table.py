@@ -15,7 +15,10 @@ CELL = ["defence", "seed", "attack"]
 MEASURE = ["protocol", "direction", "labels", "metric", "k"]
 NUMBERS = ["seed", "k", "value", "low", "high", "n", "confidence"]
 REQUIRED = ["study", "dataset", *CELL, *MEASURE, "value", "low", "high", "n", "interval"]
-OPTIONAL_NUMBERS = ["gallery_images", "gallery_captions", "images", "captions", "successes"]
+OPTIONAL_NUMBERS = [
+    *("gallery_images", "gallery_captions", "images", "captions", "successes"),
+    "positives_per_query",
+]
 OPTIONAL_TEXT = ["threat_model", "source_resolution"]
 
 DIRECTIONS = {"i2t": "image query, captions ranked", "t2i": "caption query, images ranked"}
@@ -34,8 +37,8 @@ def read_metrics(path: Path) -> pd.DataFrame:
     """Read `metrics.csv`.
 
     Names such as `none` stay text; an empty number becomes NaN. Columns that older tables lack
-    (`gallery_images`, `gallery_captions`, `images`, `captions`, `source_resolution`) are added
-    empty.
+    (`gallery_images`, `gallery_captions`, `images`, `captions`, `positives_per_query`,
+    `source_resolution`) are added empty.
 
     Raises:
         UserError: the file is missing, not a table, lacks a column, holds text where a number
@@ -98,6 +101,11 @@ def _found(names: Iterable[str], *, first: str) -> list[str]:
     return sorted(dict.fromkeys(names), key=lambda name: name != first)
 
 
+def gallery_sizes(metrics: pd.DataFrame) -> list[int]:
+    """Gallery sizes of the table, in images, in its order; the first is the study's main one."""
+    return [int(size) for size in metrics["gallery_images"].dropna().unique()]
+
+
 def select(
     metrics: pd.DataFrame,
     *,
@@ -107,14 +115,15 @@ def select(
     labels: str | None = "one_image",
     gallery_images: int | None = None,
 ) -> pd.DataFrame:
-    """Rows of one measure, at one gallery size: the given one, else the largest in the table."""
+    """Rows of one measure, at one gallery size: the given one, else the study's main one."""
+    if gallery_images is None:
+        gallery_images = next(iter(gallery_sizes(metrics)), None)
     rows = metrics[(metrics["metric"] == metric) & (metrics["protocol"] == protocol)]
     if k is not None:
         rows = rows[rows["k"] == k]
     if labels is not None:
         rows = rows[rows["labels"] == labels]
-    size = rows["gallery_images"].max() if gallery_images is None else gallery_images
-    return rows if pd.isna(size) else rows[rows["gallery_images"] == size]
+    return rows if gallery_images is None else rows[rows["gallery_images"] == gallery_images]
 
 
 def by_cell(rows: pd.DataFrame) -> Mapping[tuple[str, str, str], pd.DataFrame]:

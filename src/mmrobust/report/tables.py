@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mmrobust.figures.style import label
-from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, select
+from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, gallery_sizes, select
 from mmrobust.report.words import count, percent
 
 METRICS = {"recall_at_k": "recall", "attack_success_rate": "attack success rate"}
@@ -41,11 +41,16 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A metric at one k by defence and attack."""
+    """A metric at one k by defence and attack.
+
+    `positives` is, by direction, the mean number of right answers to a query; empty where only
+    the query's own pair counts as right.
+    """
 
     caption: str
     columns: list[str]
     rows: list[Row]
+    positives: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,7 @@ class Group:
 def result_groups(metrics: pd.DataFrame, grid: Grid, metric: str) -> list[Group]:
     """All tables of a metric; the group that the figures show comes first."""
     groups: list[Group] = []
-    sizes = sorted(metrics["gallery_images"].dropna().unique(), reverse=True) or [None]
+    sizes: Sequence[int | None] = gallery_sizes(metrics) or [None]
     for size in sizes:
         for protocol in dict.fromkeys([*PROTOCOLS, *metrics["protocol"]]):
             for labels in dict.fromkeys([*LABELS, *metrics["labels"]]):
@@ -70,7 +75,7 @@ def result_groups(metrics: pd.DataFrame, grid: Grid, metric: str) -> list[Group]
                     k=None,
                     protocol=protocol,
                     labels=labels,
-                    gallery_images=None if size is None else int(size),
+                    gallery_images=size,
                 )
                 # the first k of the first group is what the figures show: it stands open
                 ks = sorted({int(k) for k in rows["k"].dropna()})
@@ -98,11 +103,14 @@ def _group(
     size = rows["gallery_images"].iloc[0]
     if size == size:
         title.append(f"galleries of {count(size)} images")
+    of_recall = metric == "recall_at_k" and labels == "positives"
+    positives = _positives(rows) if of_recall else {}
     tables = [
         Table(
             caption=f"{name} at {k}, in percent",
             columns=[label(attack) for attack in attacks],
             rows=_rows(rows[rows["k"] == k], grid, attacks),
+            positives=positives,
         )
         for k in ks
     ]
@@ -122,6 +130,12 @@ def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str]) -> list[Row]:
                 numbers = [_number(cell[cell["seed"] == seed]) for cell in cells]
                 result.append(Row(direction=direction, defence=defence, seed=name, numbers=numbers))
     return result
+
+
+def _positives(rows: pd.DataFrame) -> dict[str, str]:
+    """Mean number of positives of a query by direction; it is the data's, not a model's."""
+    means = rows.groupby("direction")["positives_per_query"].mean()
+    return {} if means.isna().all() else {str(name): f"{mean:.2f}" for name, mean in means.items()}
 
 
 def _number(cell: pd.DataFrame) -> Number:
