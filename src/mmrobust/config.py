@@ -20,7 +20,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mmrobust.errors import UserError, unknown_name
-from mmrobust.quantities import PositiveInt
+from mmrobust.quantities import PIXEL_DISTANCE_FORMAT, PositiveInt, is_pixel_distance
 
 T = TypeVar("T")
 Section = dict[str, Any]
@@ -141,21 +141,24 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
     Keys that only name the class or its threat model are the caller's to take out first.
     """
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise unknown_name(f"key in {where}:", name, known)
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join([where, *map(str, first["loc"])])
-        if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
-            known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-            raise unknown_name(f"key in {where}:", str(first["loc"][-1]), known) from None
         raise UserError(f"{key}: {first['msg']} (got {first['input']!r})") from None
 
 
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
     text = resources.files("mmrobust").joinpath("study.schema.json").read_text(encoding="utf-8")
-    return jsonschema.Draft202012Validator(json.loads(text))
+    formats = jsonschema.FormatChecker(())
+    formats.checks(PIXEL_DISTANCE_FORMAT)(is_pixel_distance)
+    return jsonschema.Draft202012Validator(json.loads(text), format_checker=formats)
 
 
 def _as_user_error(error: jsonschema.ValidationError, where: str) -> UserError:
@@ -168,11 +171,13 @@ def _as_user_error(error: jsonschema.ValidationError, where: str) -> UserError:
         known = error.schema.get("properties", {})
         unknown = next(name for name in instance if name not in known)
         return unknown_name(f"key in {place}:", unknown, known)
-    if error.validator == "enum":
-        return unknown_name(f"value of {place}:", str(error.instance), error.schema["enum"])
+    if error.validator in ("enum", "const"):
+        allowed = error.schema.get("enum") or [error.schema["const"]]
+        return unknown_name(f"value of {place}:", str(error.instance), allowed)
     if error.validator in ("minProperties", "minItems"):
         return UserError(f"{place}: must not be empty")
     if error.validator == "anyOf":
-        allowed = "; or ".join(best.message for best in error.context or [])
-        return UserError(f"{place}: {error.instance!r} is not allowed ({allowed})")
+        # An optional section: what is wrong with it says more than that it is not null either.
+        given = [reason for reason in error.context or [] if reason.validator_value != "null"]
+        return _as_user_error(given[0], where)
     return UserError(f"{place}: {error.message}")

@@ -7,28 +7,41 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-FRACTION_PATTERN = r"^\s*\d+(\.\d+)?\s*/\s*\d+(\.\d+)?\s*$"
+_FRACTION = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 
 
 def parse_fraction(value: object) -> object:
-    """Turn `a/b` into a float and leave everything else to the validator behind it."""
-    if isinstance(value, str) and re.match(FRACTION_PATTERN, value):
-        numerator, denominator = (float(part) for part in value.split("/"))
-        if denominator == 0:
-            raise ValueError(f"{value!r} divides by zero")
-        return numerator / denominator
-    return value
+    """Turn `a/b` into a float and leave everything else to the validator behind it.
+
+    Raises:
+        ValueError: `b` is zero.
+    """
+    found = _FRACTION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return value
+    numerator, denominator = map(float, found.groups())
+    if denominator == 0:
+        raise ValueError(f"{value!r} divides by zero")
+    return numerator / denominator
 
 
-def _written_as(minimum: float, maximum: float | None) -> WithJsonSchema:
-    number: dict[str, object] = {"type": "number", "minimum": minimum}
-    if maximum is not None:
-        number["maximum"] = maximum
-    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": FRACTION_PATTERN}]})
+PIXEL_DISTANCE_FORMAT = "distance in 0..1, as a number or a fraction such as 2/255"
+
+
+def is_pixel_distance(value: object) -> bool:
+    """Whether a configured value is a distance in pixel units of [0, 1]."""
+    try:
+        number = parse_fraction(value)
+    except ValueError:
+        return False
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
 
 
 PixelDistance = Annotated[
-    float, BeforeValidator(parse_fraction), Field(ge=0, le=1), _written_as(0, 1)
+    float,
+    BeforeValidator(parse_fraction),
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": ["number", "string"], "format": PIXEL_DISTANCE_FORMAT}),
 ]
 """A distance in pixel units of [0, 1], written as a number or as `2/255`."""
 
