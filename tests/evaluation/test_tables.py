@@ -84,7 +84,16 @@ def test_order_is_the_study_s_where_it_is_given(root: Path, tmp_path: Path) -> N
     ]
     given = order(defences=["standard"], attacks=["sga", "pgd"])
     assert given[:3] == [("standard", 0, "clean"), ("standard", 0, "sga"), ("standard", 0, "pgd")]
-    assert given[-1] == ("mat", 1, "pgd")
+    assert given[3:] == [("standard", 1, "clean"), ("standard", 1, "sga"), ("standard", 1, "pgd")]
+
+
+def test_cells_of_an_earlier_form_of_the_study_are_passed_over(root: Path, tmp_path: Path) -> None:
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json", seeds=[1], attacks=["clean"])
+    table = pd.read_csv(tmp_path / "m.csv")
+    assert set(table["seed"]) == {1}
+    assert set(table["attack"]) == {"clean"}
+    with pytest.raises(UserError, match="holds none of the study's cells"):
+        tabulate(root, tmp_path / "m.csv", tmp_path / "m.json", defences=["other"])
 
 
 def test_summary_is_the_mean_over_seeds(root: Path, tmp_path: Path) -> None:

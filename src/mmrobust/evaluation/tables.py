@@ -27,6 +27,7 @@ def tabulate(
     json: Path,
     *,
     defences: Sequence[str] = (),
+    seeds: Sequence[int] = (),
     attacks: Sequence[str] = (),
 ) -> None:
     """Write the tidy table and the summary of all cells under `cells_root`.
@@ -37,15 +38,22 @@ def tabulate(
         json: gets defence -> attack -> "<direction>_<metric>" -> mean over seeds, of the
             one-image labels under the protocol `full_gallery`, in the main gallery size; a
             metric that no seed defines is left out.
-        defences: their order, first ones first; those not named follow in alphabetical order.
-        attacks: the same; "clean" leads if it is not named.
+        defences: those of the study in its order; cells of others, left from an earlier form of
+            the study, are passed over. None named: all, in alphabetical order.
+        seeds: the same, in ascending order.
+        attacks: the same as defences; "clean" belongs to every study and leads if not named.
 
     Raises:
         UserError: if there are no cells, one can't be read, or their gallery sizes differ.
     """
+    if attacks and CLEAN not in attacks:
+        attacks = (CLEAN, *attacks)
     records = []
     for path in cell_paths(cells_root):
         record = read_record(path)
+        wanted = (("defence", defences), ("seed", seeds), ("attack", attacks))
+        if any(names and record[key] not in names for key, names in wanted):
+            continue
         check_place(path, record)
         records.append(record)
         sizes, first = (gallery_sizes(of["counts"]) for of in (record, records[0]))
@@ -53,12 +61,13 @@ def tabulate(
             raise UserError(
                 f"{path}: has galleries of {sizes} images, but other cells of the study of {first}"
             )
-    attacks = attacks if CLEAN in attacks else (CLEAN, *attacks)
+    if not records:
+        raise UserError(f"{cells_root}: holds none of the study's cells")
     records.sort(
         key=lambda record: (
             _place(record["defence"], defences),
             record["seed"],
-            _place(record["attack"], attacks),
+            _place(record["attack"], attacks or (CLEAN,)),
         )
     )
     table = pd.DataFrame([row for record in records for row in _rows(record)], columns=COLUMNS)

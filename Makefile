@@ -1,0 +1,74 @@
+# Two commands on a machine with Python 3.11, make and git: `make reproduce` and `make test`.
+
+PYTHON := $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/uv
+COMPILE := $(UV) pip compile --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(UPGRADE)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help env reproduce test lint types unit lock clean
+
+help:
+	@echo "make reproduce   the default study, from nothing to its report"
+	@echo "make test        all checks"
+	@echo "make env         the environment in .venv, from requirements.lock"
+	@echo "make lint types unit   the parts of make test"
+	@echo "make lock        pin anew what pyproject.toml asks for (UPGRADE=--upgrade for newer versions)"
+	@echo "make clean       remove logs, caches and resumable work; data and results stay"
+
+# Environments: a stamp file says which locks the environment was made from.
+
+env: .venv/.made
+
+$(UV): requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
+	@touch $@
+
+.venv/.made: $(UV) requirements.lock pyproject.toml
+	$(UV) pip sync --python $(BIN)/python --require-hashes --compile-bytecode \
+		requirements-uv.lock requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+# snakefmt pins versions that clash with the pipeline's own.
+.venv-lint/.made: $(UV) requirements-lint.lock
+	$(UV) venv --quiet --clear --python $(BIN)/python .venv-lint
+	$(UV) pip sync --python .venv-lint/bin/python --require-hashes requirements-lint.lock
+	@touch $@
+
+# The study
+
+reproduce: env
+	snakemake --cores all
+	@echo "The report: results/scenes/report.html"
+
+# Checks
+
+test: lint types unit
+
+lint: env .venv-lint/.made
+	ruff check .
+	ruff format --check .
+	.venv-lint/bin/snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+	nbstripout --verify notebooks/*.ipynb
+
+types: env
+	mypy
+
+unit: env
+	pytest
+
+# Upkeep
+
+lock: $(UV)
+	$(COMPILE) requirements-uv.in -o requirements-uv.lock
+	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	$(COMPILE) requirements-lint.in -o requirements-lint.lock
+
+clean:
+	rm -rf logs work .mypy_cache .pytest_cache .ruff_cache .hypothesis

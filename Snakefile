@@ -1,0 +1,81 @@
+"""A study as a graph of jobs.
+
+snakemake --cores all [--configfile config/<study>.yaml] [-- <target>]
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A study given by --configfile stands alone: laid over the default study it would inherit its keys.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/scenes.yaml"
+
+
+# The base image for sites that add `--software-deployment-method apptainer`; without that option
+# jobs run in the environment that Snakemake itself runs in.
+container: "docker://python:3.11-slim-bookworm"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/parameters.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+onsuccess:
+    record_run(workflow)
+
+
+# Each target asks for all that comes before it by name: a file that is at hand (a committed table)
+# would otherwise hide that what it was made from is not.
+
+
+rule all:
+    default_target: True
+    input:
+        everything(),
+
+
+rule data:
+    input:
+        prepared_files(),
+
+
+rule models:
+    input:
+        prepared_files(),
+        model_files(),
+
+
+rule evaluation:
+    input:
+        prepared_files(),
+        model_files(),
+        evaluation_files(),
+
+
+rule figures:
+    input:
+        prepared_files(),
+        model_files(),
+        evaluation_files(),
+        figure_files(),
+
+
+rule claims:
+    input:
+        prepared_files(),
+        model_files(),
+        evaluation_files(),
+        claims_file(),
+
+
+rule report:
+    input:
+        everything(),

@@ -1,0 +1,289 @@
+"""What a run may record in `dvc.lock`, and each way to record a lie that is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dvc.repo  # noqa: F401  (loaded once, for the forks)
+import pytest
+import yaml
+from snakemake.cli import main
+from snakemake.settings.enums import RerunTrigger
+
+from ledger import jobs_of, named_config, run_refusal
+
+SNAKEFILE = """
+import sys
+sys.path.insert(0, {lib!r})
+from ledger import record_run
+
+if not workflow.overwrite_configfiles:
+    configfile: "config/a.yaml"
+
+onsuccess:
+    record_run(workflow)
+
+rule all:
+    input: "out/" + config["study"] + "/sum.txt"
+
+rule part:
+    input: "raw.txt"
+    output: "parts/{{study}}/{{n}}.txt"
+    params: word=config["word"]
+    shell: "echo {{params.word}} {{wildcards.n}} > {{output}}; cat {{input}} >> {{output}}"
+
+rule total:
+    input: expand("parts/{{{{study}}}}/{{n}}.txt", n=config["parts"])
+    output: "out/{{study}}/sum.txt"
+    shell: "cat {{input}} > {{output}}"
+"""
+
+DVC = """
+stages:
+  parts:
+    foreach: [a, b]
+    do:
+      cmd: snakemake --cores 1 --configfile config/${item}.yaml
+      deps: [raw.txt]
+      params: [{"config/${item}.yaml": [word, parts]}]
+      outs: [{"parts/${item}": {persist: true}}]
+  total:
+    foreach: [a, b]
+    do:
+      cmd: snakemake --cores 1 --configfile config/${item}.yaml
+      deps: ["parts/${item}"]
+      outs: [{"out/${item}/sum.txt": {persist: true}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, root, tool) -> Path:
+    """A tiny project with two studies, of which `a` was run and recorded."""
+    project = tmp_path_factory.mktemp("ledger") / "project"
+    (project / "config").mkdir(parents=True)
+    (project / ".dvc").mkdir()
+    (project / ".dvc" / "config").write_text("[core]\n  no_scm = true\n  analytics = false\n")
+    (project / "dvc.yaml").write_text(DVC)
+    (project / "Snakefile").write_text(SNAKEFILE.format(lib=str(root / "workflow" / "lib")))
+    (project / "raw.txt").write_text("raw\n")
+    os.utime(project / "raw.txt", (1e9, 1e9))
+    for study in "ab":
+        config = {"study": study, "word": "one", "parts": [1, 2]}
+        (project / "config" / f"{study}.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(tool, project)
+    assert "dvc: recorded in dvc.lock: parts@a, total@a" in done
+    assert clean(tool, project, "parts@a", "total@a")
+    return project
+
+
+@pytest.fixture
+def project(recorded, tmp_path) -> Path:
+    """A copy of the recorded project, with the times of its files."""
+    return Path(shutil.copytree(recorded, tmp_path / "project", symlinks=True))
+
+
+def snakemake(tool, project: Path, *arguments: str, **variables: str) -> str:
+    """Run Snakemake in a fork, which has its modules and DVC's at hand: a second, not five."""
+    log = project.parent / "snakemake.log"
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            stream = log.open("w", buffering=1)
+            sys.stdout = sys.stderr = stream
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+            os.chdir(project)
+            os.environ.update(variables)
+            main(["--cores=1", "--max-checksum-file-size=1GB", *arguments])
+        except SystemExit as ending:
+            status = int(ending.code or 0)
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, log.read_text()
+    return log.read_text()
+
+
+def clean(tool, project: Path, *stages: str) -> bool:
+    return tool("dvc", "status", "-q", *stages, cwd=project, check=False).returncode == 0
+
+
+def lock(project: Path) -> dict[str, Any]:
+    return yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+
+
+def edit_keeping_time(path: Path, text: str) -> None:
+    times = (path.stat().st_atime, path.stat().st_mtime)
+    path.write_text(text)
+    os.utime(path, times)
+
+
+def test_changed_configuration_is_recorded(project, tool):
+    config = project / "config" / "a.yaml"
+    config.write_text(config.read_text().replace("one", "two"))
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "two"
+
+
+def test_another_study_is_recorded_under_its_own_stages(project, tool):
+    done = snakemake(tool, project, "--configfile", "config/b.yaml")
+    assert "recorded in dvc.lock: parts@b, total@b" in done
+    assert "@a" not in done
+
+
+def test_one_phase_records_its_stage_only(project, tool):
+    (project / "parts" / "b").mkdir(parents=True)
+    targets = ["parts/b/1.txt", "parts/b/2.txt"]
+    done = snakemake(tool, project, "--configfile", "config/b.yaml", "--", *targets)
+    assert "recorded in dvc.lock: parts@b\n" in done
+
+
+def test_data_edited_under_an_old_time_are_not_recorded_beside_old_outputs(project, tool):
+    before = lock(project)
+    edit_keeping_time(project / "raw.txt", "edited\n")
+    (project / "out" / "a" / "sum.txt").unlink()
+    done = snakemake(tool, project)
+    assert "not recorded: parts@a: parts/a/1.txt was made from another raw.txt" in done
+    assert lock(project)["parts@a"] == before["parts@a"]
+
+
+def test_an_output_edited_by_hand_is_not_recorded(project, tool):
+    before = lock(project)
+    (project / "parts" / "a" / "2.txt").write_text("by hand\n")
+    done = snakemake(tool, project)
+    assert "not recorded: parts@a: parts/a/2.txt was changed after its job had made it" in done
+    assert lock(project)["parts@a"] == before["parts@a"]
+
+
+def test_files_without_a_record_of_their_making_are_not_recorded(project, tool):
+    shutil.rmtree(project / ".snakemake" / "metadata")
+    (project / "out" / "a" / "sum.txt").unlink()
+    done = snakemake(tool, project)
+    assert "not recorded: parts@a: there is no record of how parts/a/1.txt was made" in done
+    assert "recorded in dvc.lock: total@a" in done
+
+
+def test_a_leftover_in_an_output_folder_is_not_recorded(project, tool):
+    (project / "parts" / "a" / "3.txt").write_text("of an older study\n")
+    (project / "out" / "a" / "sum.txt").unlink()
+    done = snakemake(tool, project)
+    assert "not recorded: parts@a: parts/a/3.txt is not made by this run" in done
+    assert "recorded in dvc.lock: total@a" in done
+
+
+def test_a_part_of_a_folder_does_not_stand_for_the_whole(project, tool):
+    (project / "parts" / "a" / "1.txt").unlink()
+    done = snakemake(tool, project, "--", "parts/a/1.txt")
+    assert "not recorded: parts@a: parts/a/2.txt is not made by this run" in done
+
+
+def test_a_copy_of_the_configuration_is_not_the_committed_one(project, tool):
+    shutil.copy(project / "config" / "a.yaml", project / "config" / "mine.yaml")
+    (project / "out" / "a" / "sum.txt").unlink()
+    done = snakemake(tool, project, "--configfile", "config/mine.yaml")
+    reason = "its configuration is config/a.yaml, the run's was config/mine.yaml"
+    assert f"not recorded: total@a: {reason}" in done
+    assert "recorded in" not in done
+
+
+def test_what_a_refused_run_left_is_recorded_by_the_next(project, tool):
+    config = project / "config" / "a.yaml"
+    config.write_text(config.read_text().replace("one", "two"))
+    assert "nothing recorded: the graph was cut" in snakemake(tool, project, "--until", "part")
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    assert clean(tool, project, "parts@a", "total@a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--touch", "--forceall"], "--touch"),
+        (["--config", "word=three"], "--config overrode"),
+        (["--forceall", "--rerun-triggers", "mtime"], "--rerun-triggers"),
+    ],
+)
+def test_a_run_that_is_not_the_committed_one_records_nothing(project, tool, arguments, reason):
+    before = (project / "dvc.lock").read_bytes()
+    assert f"dvc: nothing recorded: {reason}" in snakemake(tool, project, *arguments)
+    assert (project / "dvc.lock").read_bytes() == before
+
+
+def test_dvc_repro_records_by_itself(project, tool):
+    config = project / "config" / "a.yaml"
+    config.write_text(config.read_text().replace("one", "two"))
+    (project / ".dvc" / "tmp").mkdir(exist_ok=True)
+    assert "dvc:" not in snakemake(tool, project, DVC_STAGE="parts@a")
+
+
+def test_a_project_without_dvc_runs_silently(project, tool):
+    shutil.rmtree(project / ".dvc")
+    assert "dvc:" not in snakemake(tool, project, "--forceall")
+
+
+def test_a_broken_ledger_does_not_fail_the_run(project, tool):
+    (project / "dvc.yaml").write_text("stages: [")
+    assert "dvc: nothing recorded: " in snakemake(tool, project, "--forceall")
+
+
+def plain_run(**changes: Any) -> SimpleNamespace:
+    """Stand in for Snakemake's workflow: a run with nothing special about it, then changed."""
+    run = SimpleNamespace(
+        touch=False,
+        dag_settings=SimpleNamespace(
+            until=frozenset(),
+            omit_from=frozenset(),
+            allowed_rules=frozenset(),
+            batch=None,
+            rerun_triggers=RerunTrigger.all(),
+        ),
+        execution_settings=SimpleNamespace(ignore_incomplete=False),
+        config_settings=SimpleNamespace(config={}),
+    )
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        target = run
+        for part in path:
+            target = getattr(target, part)
+        setattr(target, last, value)
+    return run
+
+
+def test_a_plain_run_is_not_refused():
+    assert run_refusal(plain_run()) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"touch": True},
+        {"dag_settings__until": frozenset({"part"})},
+        {"dag_settings__omit_from": frozenset({"part"})},
+        {"dag_settings__allowed_rules": frozenset({"part"})},
+        {"dag_settings__batch": object()},
+        {"dag_settings__rerun_triggers": frozenset({RerunTrigger.MTIME})},
+        {"execution_settings__ignore_incomplete": True},
+        {"config_settings__config": {"word": "three"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_guard_refuses(change):
+    assert run_refusal(plain_run(**change))
+
+
+def test_jobs_of_a_folder_are_those_that_write_below_it(tmp_path):
+    inside = SimpleNamespace(output=[str(tmp_path / "parts" / "a" / "1.txt")])
+    outside = SimpleNamespace(output=[str(tmp_path / "parts" / "b" / "1.txt")])
+    assert jobs_of([tmp_path / "parts" / "a"], [inside, outside]) == [inside]
+
+
+def test_the_configuration_that_a_command_names():
+    assert named_config("snakemake --cores all --configfile config/a.yaml -- all") == (
+        "config/a.yaml"
+    )
+    assert named_config("snakemake --cores all") is None

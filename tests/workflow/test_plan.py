@@ -1,0 +1,302 @@
+"""What Snakemake plans for each study, and that DVC's stages say the same.
+
+The graphs are built in a copy of the project that holds no results: planning must not depend on
+what happens to lie on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+    StorageSettings,
+)
+
+import mmrobust.config  # noqa: F401  (or the copy's Snakefile would bring its own in here)
+
+PROJECT = Path(__file__).parents[2]
+STUDIES = sorted(path.stem for path in PROJECT.glob("config/*.yaml") if path.stem != "claims")
+PHASES = {"data": "data", "models": "models", "evaluation": "evaluation", "report": "report"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a graph."""
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+    params: dict[str, Any]
+    threads: int
+    resources: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def clone(fresh_clone) -> Path:
+    return fresh_clone("plan")
+
+
+@pytest.fixture(scope="module")
+def plan(clone):
+    """Build the graph of a study, once for each way it is asked for."""
+    built: dict[tuple[str, str, bool], list[Job]] = {}
+
+    def jobs(study: str, target: str = "all", *, needed: bool = False) -> list[Job]:
+        key = (study, target, needed)
+        if key not in built:
+            with contextlib.chdir(clone):
+                built[key] = graph(Path("config") / f"{study}.yaml", target, needed=needed)
+        return built[key]
+
+    return jobs
+
+
+def graph(config: Path, target: str, *, needed: bool) -> list[Job]:
+    """List the jobs behind a target; with `needed`, only those that would run."""
+    search_path = sys.path.copy()
+    output = OutputSettings(quiet={Quietness.ALL}, dryrun=True)
+    with SnakemakeApi(output) as api, contextlib.redirect_stdout(io.StringIO()):
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(configfiles=[config]),
+            storage_settings=StorageSettings(),
+            snakefile=Path("Snakefile"),
+        )
+        dag = workflow.dag(DAGSettings(targets={target}))
+        dag.summary()  # builds the graph
+        found = dag.workflow_api._workflow.dag
+        jobs = [described(job) for job in found.jobs if found.needrun(job) or not needed]
+    sys.path[:] = search_path
+    return jobs
+
+
+def described(job: Any) -> Job:
+    return Job(
+        rule=job.rule.name,
+        wildcards=dict(job.wildcards_dict),
+        inputs=frozenset(map(str, job.input)),
+        outputs=frozenset(map(str, job.output)),
+        params={name: job.params.get(name) for name in job.params.keys()},  # noqa: SIM118
+        threads=job.threads,
+        resources=dict(job.resources.items()),
+    )
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_each_study_plans_every_step(plan, study):
+    config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
+    cells = len(config["defences"]) * len(config["seeds"])
+    counts: dict[str, int] = {}
+    for job in plan(study):
+        counts[job.rule] = counts.get(job.rule, 0) + 1
+    assert counts.pop("download_data", None) == (2 if study == "flickr8k" else None)
+    assert counts == {
+        "prepare_data": 1,
+        "train_tokenizer": 1,
+        "train_model": cells,
+        "evaluate_model": cells,
+        "tabulate_metrics": 1,
+        "judge_claims": 1,
+        "draw_figures": 1,
+        "write_report": 1,
+        "all": 1,
+    }
+
+
+def test_a_committed_table_hides_nothing(plan, clone):
+    """Tables are committed; what they were made from must be made all the same."""
+    tables = [clone / "results" / "smoke" / name for name in ("metrics.csv", "claims.csv")]
+    before = plan("smoke", "report", needed=True)
+    tables[0].parent.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.touch()
+    with contextlib.chdir(clone):
+        after = graph(Path("config/smoke.yaml"), "report", needed=True)
+    for table in tables:
+        table.unlink()
+    assert {job.rule for job in after} == {job.rule for job in before}
+
+
+def test_a_job_is_told_only_what_it_reads(plan, clone):
+    """A changed attack reruns evaluation and what shows it; a changed recipe retrains its model."""
+
+    def changed(**sections: Any) -> set[tuple[str, str]]:
+        config = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())
+        for path, value in sections.items():
+            *outer, last = path.split("__")
+            target = config
+            for key in outer:
+                target = target[key]
+            target[last] = value
+        edited = clone / "edited.yaml"
+        edited.write_text(yaml.safe_dump(config, sort_keys=False))
+        with contextlib.chdir(clone):
+            after = {
+                (job.rule, str(job.wildcards)): job for job in graph(edited, "all", needed=False)
+            }
+        before = {(job.rule, str(job.wildcards)): job for job in plan("smoke")}
+        return {
+            (rule, after[rule, wildcards].wildcards.get("defence", ""))
+            for rule, wildcards in after
+            if told(after[rule, wildcards]) != told(before[rule, wildcards])
+        }
+
+    def named(jobs: list[Job]) -> dict[tuple[str, str], Job]:
+        return {(job.rule, str(job.wildcards)): job for job in jobs}
+
+    def told(job: Job) -> dict[str, Any]:
+        return {name: job.params.get(name) for name in ("cfg", "code", "title")}
+
+    defences = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())["defences"]
+    evaluations = {("evaluate_model", name) for name in defences}
+    shown = {("draw_figures", ""), ("write_report", "")}
+    assert changed(title="Another title") == shown
+    assert changed(attacks__pgd__steps=7) == {*evaluations, ("write_report", "")}
+    assert changed(defences__mat__steps=7) == {("train_model", "mat"), ("write_report", "")}
+
+
+def test_threads_and_devices_follow_the_study_and_not_the_cores(plan):
+    for job in plan("smoke"):
+        assert job.threads == 1
+        assert job.resources.get("gpu", 0) == 0
+        if job.rule == "train_model":
+            assert '"threads": 1' in job.params["cfg"]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_defence_starts_from_the_model_that_it_names(plan, study):
+    defences = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())["defences"]
+    for job in plan(study):
+        if job.rule == "train_model":
+            initial = defences[job.wildcards["defence"]].get("initial")
+            models = f"results/{study}/models"
+            folder = f"{models}/{initial}/seed{job.wildcards['seed']}"
+            read = {file for file in job.inputs if file.startswith(models)}
+            names = ("model.safetensors", "model.json", "tokenizer.json")
+            assert read == ({f"{folder}/{name}" for name in names} if initial else set())
+            assert job.params["initial"] == (["--initial", folder] if initial else [])
+
+
+def test_no_two_models_share_a_place_to_resume_from(plan):
+    places = [job.params["work"] for job in plan("smoke") if job.rule == "train_model"]
+    assert len(set(places)) == len(places)
+
+
+def test_the_workflow_is_free_of_lint(tool, clone):
+    done = tool("snakemake", "--lint", cwd=clone)
+    assert "Congratulations" in done.stdout
+
+
+def test_bad_configuration_is_one_clear_line(tool, clone):
+    text = (clone / "config" / "smoke.yaml").read_text()
+    (clone / "bad.yaml").write_text(text.replace("evaluation:", "evaluatoin:"))
+    done = tool("snakemake", "-n", "--configfile", "bad.yaml", cwd=clone, check=False)
+    assert done.returncode != 0
+    assert "evaluatoin" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+# DVC's stages against Snakemake's graph
+
+
+@pytest.fixture(scope="module")
+def stages(clone) -> dict[tuple[str, str], Any]:
+    """DVC's stages by study and phase, as DVC itself resolves them."""
+    with Repo(str(clone)) as repo:
+        found = {}
+        for stage in repo.index.stages:
+            group, _, study = stage.name.partition("@")
+            found[study, group.removeprefix("real_")] = stage
+        return found
+
+
+def paths(items: list[Any], clone: Path) -> set[str]:
+    return {os.path.relpath(item.fs_path, clone) for item in items}
+
+
+def covered(path: str, tops: set[str]) -> bool:
+    return any(path == top or path.startswith(f"{top}/") for top in tops)
+
+
+def test_every_study_has_a_stage_for_each_phase(stages):
+    assert set(stages) >= {(study, phase) for study in STUDIES for phase in PHASES}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("study", STUDIES)
+def test_stages_say_what_the_graph_does(plan, stages, clone, study, phase):
+    stage = stages[study, phase]
+    outs = paths(stage.outs, clone)
+    jobs = [job for job in plan(study) if any(covered(file, outs) for file in job.outputs)]
+    assert jobs
+    made = {file for job in jobs for file in job.outputs}
+    assert {file for file in made if not covered(file, outs)} == set(), "made, not in outs"
+    dependencies = {
+        os.path.relpath(dep.fs_path, clone) for dep in stage.deps if not hasattr(dep, "params")
+    }
+    read = {file for job in jobs for file in job.inputs} - made
+    assert {file for file in read if not covered(file, dependencies)} == set(), "read, not in deps"
+    code = {"src/mmrobust", "workflow/rules"}
+    for dependency in dependencies - code:
+        at_hand = f"{dependency}.sha256" if dependency.endswith("sources.json") else dependency
+        is_checksums = at_hand.startswith("data/raw/")
+        assert is_checksums or any(covered(file, {dependency}) for file in read), "nothing reads it"
+    assert code <= dependencies
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_output_belongs_to_one_stage(plan, stages, clone, study):
+    outs = [paths(stages[study, phase].outs, clone) for phase in PHASES]
+    for job in plan(study):
+        for file in job.outputs:
+            assert sum(covered(file, tops) for tops in outs) == 1, file
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("study", STUDIES)
+def test_stages_call_snakemake_for_their_phase_and_depend_on_their_study(stages, study, phase):
+    stage = stages[study, phase]
+    config = f"config/{study}.yaml"
+    assert stage.cmd == f"snakemake --cores all --configfile {config} -- {phase}"
+    known = yaml.safe_load((PROJECT / config).read_text())
+    keys = [key for dep in stage.deps if hasattr(dep, "params") for key in dep.params]
+    assert keys
+    assert set(keys) <= set(known)
+    assert all(out.persist for out in stage.outs)
+    is_table = [out for out in stage.outs if out.metric or str(out).endswith(".csv")]
+    assert not any(out.use_cache for out in is_table)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_is_not_ours_to_pass_on_is_not_pushed(stages, study, clone):
+    """Data that may not be redistributed: pixels and captions stay here, and so do its stages."""
+    import registered
+
+    config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
+    registry, name, source = "mmrobust.data:DATASETS", config["dataset"]["name"], PROJECT / "src"
+    redistributable = registered.class_constant(
+        registry, name, "redistributable", False, source=source
+    )
+    for phase in PHASES:
+        stage = stages[study, phase]
+        assert stage.frozen is not redistributable
+        for out in stage.outs:
+            path = os.path.relpath(out.fs_path, clone)
+            if path.startswith("data/processed") or path.endswith("report.html"):
+                assert out.can_push is redistributable, path

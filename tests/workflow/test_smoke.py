@@ -1,0 +1,115 @@
+"""The smoke study from nothing to its report, in fresh clones: all rules, real jobs."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.workflow
+
+SMOKE = ["--configfile", "config/smoke.yaml"]
+
+
+@pytest.fixture(scope="module")
+def clone(smoke_run) -> Path:
+    return smoke_run[0]
+
+
+@pytest.fixture
+def changed_clone(clone, tmp_path) -> Path:
+    """A copy of the finished clone, to change."""
+    return Path(shutil.copytree(clone, tmp_path / "clone", symlinks=True))
+
+
+def results(clone: Path) -> dict[str, bytes]:
+    """Everything that may not vary: all artifacts but run facts and the page that prints them."""
+    return {
+        str(path.relative_to(clone)): path.read_bytes()
+        for folder in ("data/processed/smoke", "results/smoke")
+        for path in sorted((clone / folder).rglob("*"))
+        if path.is_file() and path.name not in ("run.json", "report.html")
+    }
+
+
+def test_it_ends_with_a_report_and_a_verdict_on_each_claim(clone):
+    config = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())
+    assert (clone / "results" / "smoke" / "report.html").stat().st_size > 1000
+    verdicts = (clone / "results" / "smoke" / "claims.csv").read_text().splitlines()
+    assert len(verdicts) >= 1 + len(config["claims"])
+    assert not any(",missing," in line for line in verdicts)
+
+
+def test_the_second_run_does_nothing(clone, tool):
+    started = time.monotonic()
+    done = tool("snakemake", "--cores", "2", *SMOKE, cwd=clone)
+    assert "Nothing to be done" in done.stdout
+    print(f"a run that does nothing took {time.monotonic() - started:.1f} s")
+
+
+def test_touched_files_rerun_nothing(clone, tool):
+    for folder in ("src", "config", "notebooks", "workflow", "data/processed/smoke"):
+        for path in (clone / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                os.utime(path)
+    done = tool("snakemake", "--cores", "1", "--dry-run", *SMOKE, cwd=clone)
+    assert "Nothing to be done" in done.stdout
+
+
+def test_dvc_has_recorded_every_phase(smoke_run, tool):
+    clone, printed = smoke_run
+    stages = [f"{phase}@smoke" for phase in ("data", "models", "evaluation", "report")]
+    recorded = [line for line in printed.splitlines() if line.startswith("dvc: recorded")]
+    assert len(recorded) == 1, printed
+    assert all(stage in recorded[0] for stage in stages)
+    assert tool("dvc", "status", *stages, cwd=clone).stdout.endswith("up to date.\n")
+
+
+def test_run_facts_name_no_host_user_or_path(clone):
+    facts = sorted((clone / "results" / "smoke").rglob("run.json"))
+    assert facts
+    for path in facts:
+        content = json.loads(path.read_text())
+        assert {"processor", "cores", "memory_gb", "versions", "wall_s"} <= set(content)
+        text = path.read_text()
+        assert str(clone) not in text
+        assert socket.gethostname() not in text
+        assert f'"{getpass.getuser()}"' not in text
+
+
+def test_one_core_gives_the_same_bytes_as_two(clone, fresh_clone, tool):
+    other = fresh_clone("one_core")
+    tool("snakemake", "--cores", "1", *SMOKE, cwd=other)
+    ours, theirs = results(clone), results(other)
+    assert set(ours) == set(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_dvc_would_run_nothing(clone, tool):
+    done = tool("dvc", "repro", "--dry", "report@smoke", cwd=clone)
+    assert done.stdout.count("didn't change, skipping") == 4
+    assert "Running" not in done.stdout
+
+
+def test_a_new_attack_computes_its_own_cell_only(changed_clone, tool):
+    config = changed_clone / "config" / "smoke.yaml"
+    content = yaml.safe_load(config.read_text())
+    content["attacks"]["one_more"] = next(iter(content["attacks"].values()))
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    defence, seed = next(iter(content["defences"])), content["seeds"][0]
+    folder = changed_clone / "results" / "smoke" / "cells" / defence / f"seed{seed}"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    target = str((folder / "one_more.json").relative_to(changed_clone))
+    done = tool("snakemake", "--cores", "1", *SMOKE, "--", target, cwd=changed_clone)
+    assert "train_model" not in done.stdout
+    assert json.loads((folder / "run.json").read_text())["cells_computed"] == ["one_more"]
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(after) - set(before) == {"one_more.json", "one_more.parquet"}
+    assert [name for name in before if name != "run.json" and before[name] != after[name]] == []

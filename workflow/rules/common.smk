@@ -1,0 +1,63 @@
+"""What all rules share: the study that was asked for, and what every job's shell starts with."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+SOURCE = ROOT / "src"
+sys.path[:0] = [str(SOURCE), str(ROOT / "workflow" / "lib")]
+
+import registered
+from ledger import record_run
+from mmrobust.config import parse_study
+from mmrobust.errors import UserError
+
+try:
+    study = parse_study(config, where="configuration")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+STUDY = study.study
+DEFENCES = list(study.defences)
+ATTACKS = ["clean", *study.attacks]
+THREADS = study.threads
+GPUS = 1 if study.device == "cuda" else 0
+SPLIT_FILES = expand(
+    "{split}/{file}",
+    split=["train", "dev", "test"],
+    file=["images.npy", "captions.parquet", "positives.npz"],
+)
+MODEL_FILES = [
+    "model.safetensors",
+    "model.json",
+    "tokenizer.json",
+    "history.csv",
+    "run.json",
+]
+FIGURES = ["recall_by_defence", "recall_at_k", "attack_success_rate"]
+RAW_DATASETS = registered.class_constant(
+    "mmrobust.data:DATASETS", study.dataset["name"], "raw_datasets", {}, source=SOURCE
+)
+
+
+wildcard_constraints:
+    study=re.escape(STUDY),
+    dataset=r"\w+",
+    defence="|".join(map(re.escape, DEFENCES)),
+    seed=r"\d+",
+
+
+# What every job's shell starts with. Python is the one that runs Snakemake, activated or not, and
+# the package is the one that the fingerprints were taken of, in a worktree or a clone too.
+# Snakemake sets the libraries' thread counts to the cores it granted, which --cores can lower;
+# results depend on the count, so the study's own comes after.
+shell.prefix(
+    "set -euo pipefail; "
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    f"export PYTHONPATH={shlex.quote(str(SOURCE))}; "
+    f"export OMP_NUM_THREADS={THREADS} MKL_NUM_THREADS={THREADS}"
+    f" OPENBLAS_NUM_THREADS={THREADS} NUMEXPR_NUM_THREADS={THREADS}"
+    f" RAYON_NUM_THREADS={THREADS} TOKENIZERS_PARALLELISM=false; "
+)

@@ -1,0 +1,43 @@
+"""The data of a study: raw files checked, then decoded once into arrays."""
+
+
+# Raw files are no outputs: Snakemake deletes a job's outputs before it runs, and what was
+# downloaded or linked by hand must stay.
+rule download_data:
+    output:
+        sources="data/raw/{dataset}/sources.json",
+    log:
+        "logs/download_data/{dataset}.log",
+    benchmark:
+        "logs/download_data/{dataset}.tsv"
+    retries: 2
+    resources:
+        mem_mb=1000,
+    params:
+        cfg=download_cfg,
+        code=download_code,
+    shell:
+        "python -m mmrobust download-data --cfg {params.cfg:q} --raw data/raw"
+        " --out {output.sources:q} > {log:q} 2>&1"
+
+
+rule prepare_data:
+    input:
+        sources=raw_sources,
+    output:
+        manifest="data/processed/{study}/manifest.json",
+        lexicon="data/processed/{study}/lexicon.json",
+        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+    log:
+        "logs/{study}/prepare_data.log",
+    benchmark:
+        "logs/{study}/prepare_data.tsv"
+    threads: THREADS
+    resources:
+        mem_mb=3000,
+    params:
+        cfg=data_cfg,
+        code=data_code,
+        out=prepared_folder,
+    shell:
+        "python -m mmrobust prepare-data --cfg {params.cfg:q} --out {params.out:q} > {log:q} 2>&1"

@@ -1,0 +1,79 @@
+"""The cells of a study, its tables and the verdicts on its claims."""
+
+
+# One job loops over all attacks on one model; cells that are in the store under work/ are not
+# computed again, so a new attack costs its own cells only.
+rule evaluate_model:
+    input:
+        manifest="data/processed/{study}/manifest.json",
+        lexicon="data/processed/{study}/lexicon.json",
+        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+        weights="results/{study}/models/{defence}/seed{seed}/model.safetensors",
+        model="results/{study}/models/{defence}/seed{seed}/model.json",
+        tokenizer="results/{study}/models/{defence}/seed{seed}/tokenizer.json",
+    output:
+        cells=expand(
+            "results/{{study}}/cells/{{defence}}/seed{{seed}}/{attack}.{suffix}",
+            attack=ATTACKS,
+            suffix=["json", "parquet"],
+        ),
+        run="results/{study}/cells/{defence}/seed{seed}/run.json",
+    log:
+        "logs/{study}/evaluate_model/{defence}_seed{seed}.log",
+    benchmark:
+        "logs/{study}/evaluate_model/{defence}_seed{seed}.tsv"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        gpu=GPUS,
+    params:
+        cfg=evaluate_cfg,
+        code=evaluate_code,
+        data=data_folder,
+        model=model_folder,
+        out=evaluated_folder,
+    shell:
+        "python -m mmrobust evaluate-model --cfg {params.cfg:q} --data {params.data:q}"
+        " --model {params.model:q} --out {params.out:q} --work work/cells > {log:q} 2>&1"
+
+
+rule tabulate_metrics:
+    input:
+        cells=cell_files(),
+    output:
+        csv="results/{study}/metrics.csv",
+        json="results/{study}/metrics.json",
+    log:
+        "logs/{study}/tabulate_metrics.log",
+    benchmark:
+        "logs/{study}/tabulate_metrics.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        cfg=tabulate_cfg,
+        code=tabulate_code,
+        cells=cells_folder,
+    shell:
+        "python -m mmrobust tabulate --cfg {params.cfg:q} --cells {params.cells:q}"
+        " --out-csv {output.csv:q} --out-json {output.json:q} > {log:q} 2>&1"
+
+
+rule judge_claims:
+    input:
+        claims="config/claims.yaml",
+        cells=cell_files(),
+    output:
+        verdicts="results/{study}/claims.csv",
+    log:
+        "logs/{study}/judge_claims.log",
+    benchmark:
+        "logs/{study}/judge_claims.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        cfg=claims_cfg,
+        code=claims_code,
+        cells=cells_folder,
+    shell:
+        "python -m mmrobust judge-claims --cfg {params.cfg:q} --claims {input.claims:q}"
+        " --cells {params.cells:q} --out {output.verdicts:q} > {log:q} 2>&1"

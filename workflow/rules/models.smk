@@ -1,0 +1,56 @@
+"""The models of a study: one tokenizer, one training job for each defence and seed."""
+
+
+rule train_tokenizer:
+    input:
+        manifest="data/processed/{study}/manifest.json",
+        captions="data/processed/{study}/train/captions.parquet",
+    output:
+        tokenizer="results/{study}/tokenizer.json",
+    log:
+        "logs/{study}/train_tokenizer.log",
+    benchmark:
+        "logs/{study}/train_tokenizer.tsv"
+    threads: THREADS
+    resources:
+        mem_mb=1000,
+    params:
+        cfg=tokenizer_cfg,
+        code=tokenizer_code,
+        data=data_folder,
+    shell:
+        "python -m mmrobust train-tokenizer --cfg {params.cfg:q} --data {params.data:q}"
+        " --out {output.tokenizer:q} > {log:q} 2>&1"
+
+
+rule train_model:
+    input:
+        manifest="data/processed/{study}/manifest.json",
+        lexicon="data/processed/{study}/lexicon.json",
+        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+        tokenizer="results/{study}/tokenizer.json",
+        initial=initial_model,
+    output:
+        expand(
+            "results/{{study}}/models/{{defence}}/seed{{seed}}/{file}",
+            file=MODEL_FILES,
+        ),
+    log:
+        "logs/{study}/train_model/{defence}_seed{seed}.log",
+    benchmark:
+        "logs/{study}/train_model/{defence}_seed{seed}.tsv"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        gpu=GPUS,
+    params:
+        cfg=train_cfg,
+        code=train_code,
+        data=data_folder,
+        initial=initial_option,
+        out=trained_folder,
+        work=train_work,
+    shell:
+        "python -m mmrobust train-model --cfg {params.cfg:q} --data {params.data:q}"
+        " --tokenizer {input.tokenizer:q} {params.initial:q} --out {params.out:q}"
+        " --work {params.work:q} > {log:q} 2>&1"

@@ -1,0 +1,154 @@
+"""The files of a study, and the folders that the command line takes."""
+
+import os
+
+# Files of the study
+
+
+def prepared_files():
+    """All files of the prepared dataset."""
+    return expand(
+        "data/processed/{study}/{file}",
+        study=STUDY,
+        file=["manifest.json", "lexicon.json", *SPLIT_FILES],
+    )
+
+
+def model_files():
+    """The tokenizer and all files of all trained models."""
+    models = expand(
+        "results/{study}/models/{defence}/seed{seed}/{file}",
+        study=STUDY,
+        defence=DEFENCES,
+        seed=study.seeds,
+        file=MODEL_FILES,
+    )
+    return [f"results/{STUDY}/tokenizer.json", *models]
+
+
+def cell_files():
+    """The result of every cell: defence x seed x attack."""
+    return expand(
+        "results/{study}/cells/{defence}/seed{seed}/{attack}.{suffix}",
+        study=STUDY,
+        defence=DEFENCES,
+        seed=study.seeds,
+        attack=ATTACKS,
+        suffix=["json", "parquet"],
+    )
+
+
+def evaluation_files():
+    """All cells and the tables made of them."""
+    tables = expand(
+        "results/{study}/{file}", study=STUDY, file=["metrics.csv", "metrics.json"]
+    )
+    runs = expand(
+        "results/{study}/cells/{defence}/seed{seed}/run.json",
+        study=STUDY,
+        defence=DEFENCES,
+        seed=study.seeds,
+    )
+    return [*cell_files(), *runs, *tables]
+
+
+def figure_files():
+    """The pictures that the notebooks draw."""
+    return expand(
+        "results/{study}/figures/{figure}.{suffix}",
+        study=STUDY,
+        figure=FIGURES,
+        suffix=["png", "svg"],
+    )
+
+
+def claims_file():
+    """The verdicts on the study's claims."""
+    return f"results/{STUDY}/claims.csv"
+
+
+def report_file():
+    """The page to open first."""
+    return f"results/{STUDY}/report.html"
+
+
+def everything():
+    """All that a study makes."""
+    return [
+        *prepared_files(),
+        *model_files(),
+        *evaluation_files(),
+        *figure_files(),
+        claims_file(),
+        report_file(),
+    ]
+
+
+def initial_model(wildcards):
+    """The weights that a defence starts from: another defence's, of the same seed, or none."""
+    initial = study.defences[wildcards.defence].get("initial")
+    return expand(
+        "results/{study}/models/{defence}/seed{seed}/{file}",
+        study=wildcards.study,
+        defence=[] if initial is None else initial,
+        seed=wildcards.seed,
+        file=["model.safetensors", "model.json", "tokenizer.json"],
+    )
+
+
+def raw_sources(wildcards):
+    """The record of the checked raw files, for a dataset that is made from any."""
+    dataset = [study.dataset["name"]] if RAW_DATASETS else []
+    return expand("data/raw/{dataset}/sources.json", dataset=dataset)
+
+
+# Folders that the command line takes, from the files that Snakemake knows
+
+
+def data_folder(wildcards, input):
+    """The folder of the prepared dataset."""
+    return os.path.dirname(input.manifest)
+
+
+def initial_option(wildcards, input):
+    """The option that names the folder of the initial weights, if there are any."""
+    return ["--initial", os.path.dirname(input.initial[0])] if input.initial else []
+
+
+def model_folder(wildcards, input):
+    """The folder of one trained model."""
+    return os.path.dirname(input.weights)
+
+
+def cells_folder(wildcards):
+    """The folder of all cells of the study."""
+    return os.path.join("results", wildcards.study, "cells")
+
+
+def results_folder(wildcards):
+    """The folder of all results of the study."""
+    return os.path.join("results", wildcards.study)
+
+
+def figures_folder(wildcards):
+    """The folder of the study's figures."""
+    return os.path.join("results", wildcards.study, "figures")
+
+
+def prepared_folder(wildcards):
+    """The folder that `prepare-data` fills."""
+    return os.path.join("data", "processed", wildcards.study)
+
+
+def trained_folder(wildcards):
+    """The folder that `train-model` fills."""
+    return os.path.join(
+        "results", wildcards.study, "models", wildcards.defence, f"seed{wildcards.seed}"
+    )
+
+
+def evaluated_folder(wildcards):
+    """The folder that `evaluate-model` fills."""
+    return os.path.join(
+        "results", wildcards.study, "cells", wildcards.defence, f"seed{wildcards.seed}"
+    )

@@ -1,0 +1,61 @@
+"""What a reader opens: figures and the report."""
+
+
+# The executed notebook is a log: a failed run keeps it with its traceback, and its bytes, which
+# hold times, are nothing that later jobs depend on.
+rule draw_figures:
+    input:
+        notebook="notebooks/recall_by_defence.ipynb",
+        metrics="results/{study}/metrics.csv",
+    output:
+        png=report(
+            expand("results/{{study}}/figures/{figure}.png", figure=FIGURES),
+            caption="../report/figures.rst",
+            category="Figures",
+        ),
+        svg=expand("results/{{study}}/figures/{figure}.svg", figure=FIGURES),
+    log:
+        notebook="logs/{study}/draw_figures/recall_by_defence.ipynb",
+        text="logs/{study}/draw_figures/recall_by_defence.log",
+    benchmark:
+        "logs/{study}/draw_figures/recall_by_defence.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        title=study.title,
+        code=figures_code,
+        out=figures_folder,
+    shell:
+        "python -m papermill {input.notebook:q} {log.notebook:q} -k python3 --cwd ."
+        " --no-progress-bar --log-output -p metrics_csv {input.metrics:q}"
+        " -p out_dir {params.out:q} -r title {params.title:q} > {log.text:q} 2>&1"
+
+
+rule write_report:
+    input:
+        metrics="results/{study}/metrics.csv",
+        summary="results/{study}/metrics.json",
+        claims="results/{study}/claims.csv",
+        figures=figure_files(),
+        cells=cell_files(),
+        manifest="data/processed/{study}/manifest.json",
+    output:
+        page=report(
+            "results/{study}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+        ),
+    log:
+        "logs/{study}/write_report.log",
+    benchmark:
+        "logs/{study}/write_report.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        cfg=report_cfg,
+        code=report_code,
+        results=results_folder,
+        data=data_folder,
+    shell:
+        "python -m mmrobust write-report --cfg {params.cfg:q} --results {params.results:q}"
+        " --data {params.data:q} --out {output.page:q} > {log:q} 2>&1"
