@@ -77,10 +77,12 @@ class TextRows:
         self.rows: dict[str, None] = {}
 
     def tokenize(self, captions: list[str]) -> Tensor:
+        """Note the captions, then tokenise them."""
         self.rows |= dict.fromkeys(captions)
         return self.model.tokenize(captions)
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Encode as the model does."""
         return self.model.encode_tokens(tokens)
 
 
