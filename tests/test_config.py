@@ -92,6 +92,8 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
         ("defences.mat.initial", "none", "unknown defence in f: defences.mat.initial 'none'"),
         ("defences.standard.initial", "mat", "goes round in a circle"),
         ("attacks.sga.threat_model", "white", "unknown threat model in f: attacks.sga"),
+        ("attacks.sga.threat_model", "text_1word", "attack sga of f perturbs the image but its"),
+        ("attacks.pgd.threat_model", "white_box_2_255_1word", "doesn't perturb the text but"),
         ("attacks.clean", {"method": "pgd", "threat_model": "x"}, "unknown threat model"),
         ("dataset.name", "scene", "did you mean 'scenes'"),
         ("device", "tpu", "unknown value of f: device: 'tpu'"),

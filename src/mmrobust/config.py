@@ -21,8 +21,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.quantities import PIXEL_DISTANCE_FORMAT, PositiveInt, is_pixel_distance
+from mmrobust.threat import refuse_unfit_budgets
 
 T = TypeVar("T")
+PERTURBS = "x-perturbs"
+"""Key of the schema that says which modalities each attack perturbs."""
 Section = dict[str, Any]
 
 
@@ -113,6 +116,12 @@ def parse_study(values: object, *, where: str) -> Study:
         if attack["threat_model"] not in study.threat_models:
             kind = f"threat model in {where}: attacks.{name}.threat_model"
             raise unknown_name(kind, attack["threat_model"], study.threat_models)
+        budgets = study.threat_models[attack["threat_model"]]
+        refuse_unfit_budgets(
+            f"{name} of {where}",
+            perturbs=set(_schema()["properties"]["attacks"][PERTURBS][attack["method"]]),
+            given={key for key in ("image", "text") if budgets.get(key) is not None},
+        )
     for name in {"clean", "run"} & set(study.attacks):
         raise UserError(f"{where}: attacks.{name}: the name is taken by files of every study")
     for name in study.defences:
@@ -154,11 +163,17 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _schema() -> Section:
     text = resources.files("mmrobust").joinpath("study.schema.json").read_text(encoding="utf-8")
+    schema: Section = json.loads(text)
+    return schema
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
     formats = jsonschema.FormatChecker(())
     formats.checks(PIXEL_DISTANCE_FORMAT)(is_pixel_distance)
-    return jsonschema.Draft202012Validator(json.loads(text), format_checker=formats)
+    return jsonschema.Draft202012Validator(_schema(), format_checker=formats)
 
 
 def _as_user_error(error: jsonschema.ValidationError, where: str) -> UserError:

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mmrobust.attacks import ATTACKS
-from mmrobust.config import EvaluationConfig
+from mmrobust.attacks.base import Attack
+from mmrobust.config import PERTURBS, EvaluationConfig
 from mmrobust.data import DATASETS
 from mmrobust.models.dual_encoder import ModelConfig
 from mmrobust.models.tokenizer import TokenizerConfig
@@ -92,7 +93,14 @@ def study_schema() -> Schema:
         "training": training,
         "threat_models": named(of(ThreatModel)),
         "defences": named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
-        "attacks": named(selected(ATTACKS, "method", {"threat_model": {"type": "string"}})),
+        "attacks": {
+            **named(selected(ATTACKS, "method", {"threat_model": {"type": "string"}})),
+            # Read when a study is planned, where importing the attacks would cost seconds.
+            PERTURBS: {
+                name: sorted(resolve(ATTACKS, name, kind="attack", base=Attack)().perturbs())
+                for name in sorted(ATTACKS)
+            },
+        },
         "evaluation": of(EvaluationConfig),
         "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
     }

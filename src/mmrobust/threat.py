@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from mmrobust.errors import UserError
 from mmrobust.quantities import NonNegativeInt, PixelDistance
 
 
@@ -38,3 +40,14 @@ class ThreatModel:
     knowledge: Literal["white_box"] = "white_box"
     image: ImageBudget | None = None
     text: TextBudget | None = None
+
+
+def refuse_unfit_budgets(attack: str, *, perturbs: Set[str], given: Set[str]) -> None:
+    """Raise `UserError` unless an attack has a budget for just the modalities that it perturbs."""
+    for modality in sorted(perturbs ^ given):
+        need, state = (
+            ("perturbs", "has none") if modality in perturbs else ("doesn't perturb", "has one")
+        )
+        raise UserError(
+            f"attack {attack} {need} the {modality} but its threat model {state} for the {modality}"
+        )

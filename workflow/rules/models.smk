@@ -39,6 +39,8 @@ rule train_model:
         "logs/{study}/train_model/{defence}_seed{seed}.log",
     benchmark:
         "logs/{study}/train_model/{defence}_seed{seed}.tsv"
+    # Before evaluations: others may wait for these weights, and nothing waits for a cell.
+    priority: 1
     threads: THREADS
     resources:
         mem_mb=4000,

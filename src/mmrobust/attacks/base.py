@@ -20,10 +20,9 @@ from torch import Tensor
 from mmrobust.attacks.image_search import SignGradientAscent, project
 from mmrobust.attacks.objectives import positive_pair
 from mmrobust.attacks.text_search import GreedyWordSubstitution, Substitutes, words_changed
-from mmrobust.errors import UserError
 from mmrobust.models.base import DualEncoder
 from mmrobust.models.encoding import embed_captions, embed_images
-from mmrobust.threat import ThreatModel
+from mmrobust.threat import ThreatModel, refuse_unfit_budgets
 
 Guide = Literal["original", "current"]
 
@@ -131,20 +130,15 @@ class Attack(ABC):
                 run.take(step)
         return run.outcome()
 
+    def perturbs(self) -> set[str]:
+        """The modalities that the recipe changes, of "image" and "text"."""
+        return {"image" if isinstance(step, ImageStep) else "text" for step in self.recipe()}
+
     def check(self, threat_model: ThreatModel) -> None:
         """Raise `UserError` unless every step has a budget and every budget is used."""
-        kinds = {type(step) for step in self.recipe()}
-        for kind, modality, budget in (
-            (ImageStep, "image", threat_model.image),
-            (TextStep, "text", threat_model.text),
-        ):
-            if (kind in kinds) != (budget is not None):
-                state = "has none" if budget is None else "has one"
-                need = "perturbs" if kind in kinds else "doesn't perturb"
-                raise UserError(
-                    f"attack {self!r} {need} the {modality} but its threat model {state} "
-                    f"for the {modality}"
-                )
+        budgets = {"image": threat_model.image, "text": threat_model.text}
+        given = {modality for modality, budget in budgets.items() if budget is not None}
+        refuse_unfit_budgets(repr(self), perturbs=self.perturbs(), given=given)
 
 
 class _Run:
