@@ -25,18 +25,18 @@ from torch import Tensor
 
 from mmrobust.attacks.base import evaluation_mode
 from mmrobust.attacks.text_search import GreedyWordSubstitution
-from mmrobust.config import Study, build, load_study
+from mmrobust.config import build
 from mmrobust.data.prepared import load_lexicon, load_split
 from mmrobust.data.scenes.dataset import Scenes
 from mmrobust.models.dual_encoder import ModelConfig, OpenClipDualEncoder, build_model
-from mmrobust.models.encoding import embed_images
+from mmrobust.models.encoding import embed_images, token_lengths
 from mmrobust.models.tokenizer import (
     TokenizerConfig,
     save_tokenizer,
-    token_lengths,
     train_tokenizer,
 )
 from mmrobust.randomness import torch_generator
+from mmrobust.study import Study, load_study
 from mmrobust.threat import TextBudget
 from mmrobust.training.base import TrainingBatch
 from mmrobust.training.loop import (
@@ -161,7 +161,7 @@ def measure(study: Study, rounds: int) -> dict[str, object]:
         if isinstance(method, MAT)
     )
     sampler = PairSampler(split, batch_size=config.batch_size, seed=0)
-    state = TrainingState(model, make_optimizer(model, config), 0, [])
+    state = TrainingState(model, make_optimizer(model, config), 0, [], "")
     model.train()
     steps, passes, parts = [], [], []
     for number in range(rounds + 3):

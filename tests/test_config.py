@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from mmrobust.artifacts import canonical_json, read_json
-from mmrobust.config import load_study, parse_study
 from mmrobust.errors import UserError
+from mmrobust.study import load_study, parse_study
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims")
@@ -96,6 +96,10 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
         ("attacks.pgd.threat_model", "white_box_2_255_1word", "doesn't perturb the text but"),
         ("attacks.clean", {"method": "pgd", "threat_model": "x"}, "unknown threat model"),
         ("dataset.name", "scene", "did you mean 'scenes'"),
+        ("dataset.image_size", 40, "f: dataset.image_size is 40 and model.architecture.vision_cfg"),
+        ("evaluation.confidence", 95, "f: evaluation.confidence: 95 is greater than"),
+        ("evaluation.ks", [], "f: evaluation.ks: must not be empty"),
+        ("evaluation.ks", [1, 1], "f: evaluation.ks: [1, 1] has non-unique elements"),
         ("device", "tpu", "unknown value of f: device: 'tpu'"),
         ("study", "Bad Name", "f: study: 'Bad Name' does not match"),
     ],
@@ -144,7 +148,7 @@ def test_a_broken_file_is_told(tmp_path: Path, text: str, told: str) -> None:
 
 def test_planning_imports_no_torch() -> None:
     code = (
-        "import sys, pathlib; from mmrobust.config import load_study; "
+        "import sys, pathlib; from mmrobust.study import load_study; "
         "load_study(pathlib.Path('config/smoke.yaml')); "
         "sys.exit('torch' in sys.modules)"
     )

@@ -1,7 +1,9 @@
 """Command line: one verb a pipeline step. `python -m mmrobust VERB --help` tells of each.
 
-Verbs take the part of the configuration that they need as JSON, so that a printed command is a
-complete experiment. Heavy imports stand inside the verbs: asking for help costs no torch.
+Verbs take the part of the configuration that they need as JSON, so that a printed command says all
+of an experiment but the thread counts of the numerical libraries, which the pipeline sets in the
+environment (`workflow/rules/common.smk`). Heavy imports stand inside the verbs, so that asking for
+help costs no torch.
 """
 
 from __future__ import annotations
@@ -64,26 +66,17 @@ def import_data(
 @app.command()
 def prepare_data(cfg: Cfg, out: Out) -> None:
     """Generate or decode a dataset into memory-mapped arrays and tables."""
-    from mmrobust.config import build
-    from mmrobust.data import DATASETS
-    from mmrobust.registry import resolve
+    from mmrobust.data import prepare
 
-    values = _json(cfg)
-    section = dict(values["dataset"])
-    cls: Any = resolve(DATASETS, section.pop("name"), kind="dataset", base=object)
-    build(cls, section, where="dataset").prepare(out, seed=values["data_seed"])
+    prepare.prepare_data(_json(cfg), out=out)
 
 
 @app.command()
 def train_tokenizer(cfg: Cfg, data: Data, out: Out) -> None:
     """Learn the small models' tokenizer from the training split's captions."""
-    from mmrobust.config import build
-    from mmrobust.data.prepared import load_split
-    from mmrobust.models import tokenizer
+    from mmrobust.training import tokenizer
 
-    config = build(tokenizer.TokenizerConfig, _json(cfg), where="tokenizer")
-    trained = tokenizer.train_tokenizer(load_split(data, "train").captions, config)
-    tokenizer.save_tokenizer(trained, out)
+    tokenizer.train_tokenizer(_json(cfg), data=data, out=out)
 
 
 @app.command()
@@ -173,7 +166,7 @@ def check_config(
     file: Annotated[Path, typer.Argument(help="A study's configuration.")],
 ) -> None:
     """Check a configuration without running anything."""
-    from mmrobust.config import load_study
+    from mmrobust.study import load_study
 
     study = load_study(file)
     print(f"{file}: study {study.study!r} is well-formed")

@@ -65,9 +65,13 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
+    """The commit that is checked out, with `-dirty` behind it if tracked files were changed."""
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -9,11 +9,12 @@ from pydantic import TypeAdapter
 
 from mmrobust.attacks import ATTACKS
 from mmrobust.attacks.base import Attack
-from mmrobust.config import PERTURBS, EvaluationConfig
+from mmrobust.config import EvaluationConfig
 from mmrobust.data import DATASETS
 from mmrobust.models.dual_encoder import ModelConfig
 from mmrobust.models.tokenizer import TokenizerConfig
 from mmrobust.registry import resolve
+from mmrobust.study import PERTURBS
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
 from mmrobust.training.loop import TrainingConfig

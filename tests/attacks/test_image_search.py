@@ -82,7 +82,7 @@ def test_scales_add_the_gradient_of_the_rescaled_copy(scale: float) -> None:
     size = max(1, int(4 * scale))
     resize = torch.nn.functional.interpolate
     copy = resize(x, size=(size, size), mode="bicubic").clamp(0, 1)
-    copy = resize(copy, size=(4, 4), mode="bicubic").clamp(0, 1)
+    copy = resize(copy, size=(4, 4), mode="bicubic")
     (expected,) = torch.autograd.grad((objective(x) + objective(copy)).sum(), x)
     torch.testing.assert_close(got, expected)
 

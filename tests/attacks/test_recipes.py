@@ -190,7 +190,7 @@ def sga_step_by_step(model: ToyEncoder, batch: RetrievalBatch, attack: SGA) -> A
         for scale in attack.scales:
             noise = attack.noise_std * torch.randn(x.shape, generator=generator)
             copy = resize(x + noise, size=[max(1, int(4 * scale))] * 2, mode="bicubic").clamp(0, 1)
-            copy = resize(copy, size=[4, 4], mode="bicubic").clamp(0, 1)
+            copy = resize(copy, size=[4, 4], mode="bicubic")
             loss = -(model.encode_image(copy)[own] * text).sum()
             gradient = gradient + torch.autograd.grad(loss, x)[0]
         images = images + attack.step_size * gradient.sign()

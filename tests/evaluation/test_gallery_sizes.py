@@ -139,5 +139,5 @@ def test_configured_sizes_are_one_or_several_distinct_ones() -> None:
         with pytest.raises(UserError, match=r"^evaluation\.gallery_images"):
             build(EvaluationConfig, {"gallery_images": wrong}, where="evaluation")
     for sizes in ((), (5, 5)):
-        with pytest.raises(UserError, match=r"must be one or several distinct sizes \(got "):
+        with pytest.raises(UserError, match=r"must be one or several distinct numbers \(got "):
             EvaluationConfig(gallery_images=sizes)

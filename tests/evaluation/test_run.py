@@ -164,6 +164,25 @@ def test_embeddings_are_those_of_the_attacked_inputs(data: Path, model: Path) ->
     assert after < before
 
 
+def test_attacked_captions_that_read_alike_tie_exactly(data: Path, model: Path) -> None:
+    """Also one with a clean caption of another image, whatever batches they were encoded in."""
+    from mmrobust.config import EvaluationConfig
+
+    subject = run.load_subject(
+        {"device": "cpu"}, EvaluationConfig(gallery_images=(10,)), data, model
+    )
+    clean = subject.split.captions
+    captions = [clean[3], "a crimson ring", *clean[2:5], "a crimson ring", clean[0]]
+    found = run.embed_attacked(subject, captions)
+    np.testing.assert_array_equal(found[0], subject.clean_text[3])
+    np.testing.assert_array_equal(found[2:5], subject.clean_text[2:5])
+    np.testing.assert_array_equal(found[1], found[5])
+    with torch.no_grad():
+        expected = subject.model.encode_text(["a crimson ring"])[0].numpy()
+    np.testing.assert_allclose(found[1], expected, atol=1e-5)
+    np.testing.assert_array_equal(run.embed_attacked(subject, clean), subject.clean_text)
+
+
 def test_batches_hold_images_with_all_their_captions(data: Path) -> None:
     split = load_split(data, "test")
     seen: list[str] = []

@@ -15,8 +15,7 @@ from mmrobust.models.dual_encoder import (
     load_model,
     save_model,
 )
-from mmrobust.models.encoding import embed_captions
-from mmrobust.models.tokenizer import token_lengths
+from mmrobust.models.encoding import embed_captions, token_lengths
 
 CAPTIONS = ["a red ring", "a big blue star to the left of a red ring", "star", "a red ring"]
 

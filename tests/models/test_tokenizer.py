@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmrobust.errors import UserError
+from mmrobust.models.encoding import token_lengths
 from mmrobust.models.tokenizer import (
     END_ID,
     PAD_ID,
@@ -16,7 +17,6 @@ from mmrobust.models.tokenizer import (
     BytePairTokenizer,
     TokenizerConfig,
     save_tokenizer,
-    token_lengths,
     train_tokenizer,
 )
 

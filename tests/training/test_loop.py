@@ -13,12 +13,12 @@ from mmrobust.config import build
 from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import ModelConfig, build_model
+from mmrobust.models.encoding import to_pixels
 from mmrobust.training.loop import (
     PairSampler,
     TrainingConfig,
     learning_rate_at,
     make_optimizer,
-    to_pixels,
     train,
 )
 from mmrobust.training.standard import Standard

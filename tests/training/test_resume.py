@@ -82,6 +82,33 @@ def test_a_defence_can_start_from_another(
     assert len((tmp_path / "two" / "history.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_a_state_of_other_data_is_not_used(
+    data: Path, tokenizer: Path, cfg: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """A job killed on old photographs must not go on with new ones."""
+    from mmrobust.data.scenes.dataset import Scenes
+
+    other = tmp_path / "other"
+    Scenes(splits={"train": 48, "dev": 8, "test": 8}, image_size=32).prepare(other, seed=8)
+    killed = tmp_path / "killed"
+    process = start(cfg("standard", epochs=60), data, killed)
+    state = killed / "work" / "state.pt"
+    deadline = time.monotonic() + 120
+    while saved_step(state) < 4 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    job: dict[str, Any] = {"tokenizer": tokenizer, "initial": None, "checkpoint_seconds": 1e9}
+    short = cfg("standard", epochs=1)
+    train_model(short, data=other, out=killed / "out", work=killed / "work", **job)
+    train_model(short, data=other, out=tmp_path / "anew", work=tmp_path / "none", **job)
+    resumed, anew = (
+        (folder / "model.safetensors").read_bytes()
+        for folder in (killed / "out", tmp_path / "anew")
+    )
+    assert resumed == anew
+
+
 def test_a_broken_state_is_told(
     data: Path, tokenizer: Path, cfg: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

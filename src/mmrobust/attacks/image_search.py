@@ -81,8 +81,11 @@ class SignGradientAscent:
 
 
 def _rescaled(images: Tensor, scale: float) -> Tensor:
-    """Shrink or enlarge by `scale`, clip to [0, 1], and come back to the original size."""
+    """Shrink or enlarge by `scale`, clip to [0, 1], and come back to the original size.
+
+    As in the released code the way back is not clipped: bicubic overshoot reaches the model.
+    """
     height, width = images.shape[-2:]
     size = (max(1, int(height * scale)), max(1, int(width * scale)))
     resized = F.interpolate(images, size=size, mode="bicubic").clamp(0, 1)
-    return F.interpolate(resized, size=(height, width), mode="bicubic").clamp(0, 1)
+    return F.interpolate(resized, size=(height, width), mode="bicubic")

@@ -25,6 +25,7 @@ class SGA(Attack):
         noise_std: Gaussian noise on each copy (released code: 0.05).
 
     Deviations:
+        Copies are resized without antialiasing, by whole pixels, as torch's default has it.
         Substitutes come from the lexicon that the dataset ships, not from a masked language
         model, and every word is tried, not the most important first (`GreedyWordSubstitution`).
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,15 @@ from mmrobust.attacks.base import Attack, RetrievalBatch
 from mmrobust.attacks.text_search import Substitutes
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.data.prepared import Split, load_lexicon, load_manifest, load_split
-from mmrobust.evaluation.cells import Cell, Origin, build_cell, gallery_counts, write_cell
+from mmrobust.evaluation.cells import CLEAN, Cell, Origin, build_cell, gallery_counts, write_cell
 from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 from mmrobust.evaluation.store import CellStore
 from mmrobust.models.dual_encoder import OpenClipDualEncoder, load_model
-from mmrobust.models.encoding import embed_captions, embed_images
+from mmrobust.models.encoding import embed_captions, embed_images, to_pixels
 from mmrobust.randomness import torch_generator
 from mmrobust.registry import resolve
 from mmrobust.runfacts import RunFacts
 from mmrobust.threat import ThreatModel
-from mmrobust.training.loop import to_pixels
-
-CLEAN = "clean"
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,9 @@ def evaluate_model(
         "manifest": manifest["sha256"],
         "model": sha256_file(model_folder / "model.safetensors"),
         "architecture": sha256_file(model_folder / "model.json"),
+        "tokenizer": tokenizer_digest(model_folder),
         "device": cfg["device"],
+        "threads": cfg["threads"],
     }
     subject: Subject | None = None
     clean: Cell | None = None
@@ -112,6 +111,12 @@ def evaluate_model(
         clean = clean or cell
         write_cell(out / f"{name}.json", cell)
     facts.write(out / "run.json", cells_computed=computed)
+
+
+def tokenizer_digest(model_folder: Path) -> str | None:
+    """Digest of a checkpoint's own tokenizer; None for a model that brings open_clip's."""
+    path = model_folder / "tokenizer.json"
+    return sha256_file(path) if path.exists() else None
 
 
 def load_subject(
@@ -221,6 +226,21 @@ def attack_split(
         "max_words_changed": int(torch.cat(changed).max()),
         "mean_words_changed": float(torch.cat(changed).double().mean()),
     }
-    # All captions in one go, as the clean ones were: equal captions then tie exactly.
-    text = embed_captions(subject.model, captions).cpu().numpy()
-    return subject.embeddings(torch.cat(images).numpy(), text), checks
+    return subject.embeddings(torch.cat(images).numpy(), embed_attacked(subject, captions)), checks
+
+
+def embed_attacked(
+    subject: Subject, captions: Sequence[str]
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Embeddings (C, D) of attacked captions; one that reads like a clean caption takes its row.
+
+    The last bits of an embedding depend on what else is in its batch. Equal captions must tie
+    exactly, whoever wrote them, since ties count against the model.
+    """
+    rows = {caption: row for row, caption in enumerate(subject.split.captions)}
+    new = {caption: None for caption in captions if caption not in rows}
+    known = subject.clean_text
+    if new:
+        known = np.concatenate([known, embed_captions(subject.model, list(new)).cpu().numpy()])
+        rows |= {caption: row for row, caption in enumerate(new, start=len(subject.clean_text))}
+    return known[[rows[caption] for caption in captions]]

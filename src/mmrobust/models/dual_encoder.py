@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mmrobust.artifacts import read_json, replacing, write_json
 from mmrobust.errors import UserError
-from mmrobust.models.tokenizer import END_ID, PAD_ID, BytePairTokenizer, token_lengths
+from mmrobust.models.encoding import token_lengths
+from mmrobust.models.tokenizer import END_ID, PAD_ID, BytePairTokenizer
 from mmrobust.quantities import PositiveInt
 from mmrobust.randomness import derived_seed
 
@@ -38,6 +39,14 @@ class Architecture:
     embed_dim: PositiveInt
     vision_cfg: dict[str, Any]
     text_cfg: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for key in ("vocab_size", "pool_type", "eos_id", "pad_id", "no_causal_mask"):
+            if key in self.text_cfg:
+                raise UserError(
+                    f"model.architecture.text_cfg.{key}: not to be given; vocabulary, pooling and "
+                    "the causal mask follow from the pipeline's own tokenizer"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,32 @@
-"""Many images or captions to embeddings, without gradients and within a memory bound."""
+"""Stored images and captions to embeddings, without gradients and within a memory bound."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmrobust.models.base import DualEncoder
-from mmrobust.models.tokenizer import token_lengths
 
 TOKENS_PER_CHUNK = {"cpu": 2_048, "cuda": 65_536}
 """Tokens in one pass of the text tower, by device: enough to keep it busy, few enough that rows of
 a chunk are about equally long and that memory stays small."""
+
+
+def to_pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
+    """Bytes (B, H, W, 3) to pixels (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255
+
+
+def token_lengths(tokens: Tensor) -> Tensor:
+    """Length (B,) of each row of zero-padded token ids (B, T).
+
+    Counted from the end, since id 0 also stands for a real piece in CLIP's own vocabulary.
+    """
+    return tokens.shape[1] - (tokens != 0).flip(1).int().argmax(dim=1)
 
 
 @torch.no_grad()

@@ -65,14 +65,6 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     write_text(path, tokenizer.to_str(pretty=True) + "\n")
 
 
-def token_lengths(tokens: Tensor) -> Tensor:
-    """Length (B,) of each row of zero-padded token ids (B, T).
-
-    Counted from the end, since id 0 also stands for a real piece in CLIP's own vocabulary.
-    """
-    return tokens.shape[1] - (tokens != 0).flip(1).int().argmax(dim=1)
-
-
 class BytePairTokenizer:
     """Captions to padded token ids, cut to the model's context length (the end token is kept).
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from mmrobust.attacks.text_search import Substitutes
 from mmrobust.data.prepared import Split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import OpenClipDualEncoder
+from mmrobust.models.encoding import to_pixels
 from mmrobust.quantities import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from mmrobust.randomness import numpy_generator, torch_generator
 from mmrobust.training.base import TrainingBatch, TrainingMethod
@@ -102,11 +103,6 @@ class PairSampler:
         return TrainingBatch(to_pixels(self._split.images[rows]), captions)
 
 
-def to_pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
-    """Bytes (B, H, W, 3) to pixels (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255
-
-
 @dataclass
 class TrainingState:
     """All that a resumed run needs beside configuration and data."""
@@ -115,6 +111,7 @@ class TrainingState:
     optimizer: torch.optim.AdamW
     step: int
     history: list[tuple[int, int, float, float]]
+    inputs: str
 
     def save(self, path: Path) -> None:
         """Write the state atomically: a kill leaves the last whole one."""
@@ -123,6 +120,7 @@ class TrainingState:
                 {
                     "model": self.model.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
+                    "inputs": self.inputs,
                     "step": self.step,
                     "history": self.history,
                 },
@@ -130,9 +128,15 @@ class TrainingState:
             )
 
     def load(self, path: Path) -> None:
-        """Go on from a saved state; `UserError` if the file is not one."""
+        """Go on from a saved state, unless it is of other inputs: then start anew.
+
+        Raises:
+            UserError: the file is no training state.
+        """
         try:
             saved = torch.load(path, weights_only=True, map_location=self.model.device)
+            if saved["inputs"] != self.inputs:
+                return
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
         except Exception as error:
@@ -151,6 +155,7 @@ def train(
     substitutes: Substitutes,
     seed: int,
     state_file: Path,
+    inputs: str = "",
     checkpoint_seconds: float = 30.0,
 ) -> list[tuple[int, int, float, float]]:
     """Train in place and return one row of `HISTORY_COLUMNS` a step.
@@ -163,13 +168,14 @@ def train(
         substitutes: what may stand in place of a word, for methods that attack text.
         seed: of batches and perturbations.
         state_file: resumable state; read if it exists, rewritten every `checkpoint_seconds`.
+        inputs: digest of all that the run is made from; a state of other inputs is not used.
         checkpoint_seconds: wall time between states; it changes no result.
 
     Raises:
         UserError: the loss is not finite, or the state file is broken.
     """
     sampler = PairSampler(split, batch_size=config.batch_size, seed=seed)
-    state = TrainingState(model, make_optimizer(model, config), 0, [])
+    state = TrainingState(model, make_optimizer(model, config), 0, [], inputs)
     if state_file.exists():
         state.load(state_file)
     total = config.epochs * sampler.steps_per_epoch

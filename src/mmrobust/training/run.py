@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mmrobust.artifacts import replacing
+from mmrobust.artifacts import digest, replacing, sha256_file
 from mmrobust.config import build
-from mmrobust.data.prepared import load_lexicon, load_split
+from mmrobust.data.prepared import LEXICON, load_lexicon, load_manifest, load_split
 from mmrobust.models.dual_encoder import ModelConfig, build_model, load_model, save_model
 from mmrobust.registry import resolve
 from mmrobust.runfacts import RunFacts
@@ -62,6 +62,7 @@ def train_model(
         substitutes=lambda word: lexicon.get(word, ()),
         seed=cfg["seed"],
         state_file=work / "state.pt",
+        inputs=digest({"cfg": cfg, "files": _input_files(data, tokenizer, initial)}),
         checkpoint_seconds=checkpoint_seconds,
     )
     save_model(out, model, model_config, tokenizer=tokenizer)
@@ -69,6 +70,14 @@ def train_model(
         pd.DataFrame(history, columns=list(HISTORY_COLUMNS)).to_csv(temporary, index=False)
     facts.write(out / "run.json")
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _input_files(data: Path, tokenizer: Path, initial: Path | None) -> list[str | None]:
+    """Digests of the files that a training run reads."""
+    prepared = load_manifest(data)["sha256"]
+    read = {name: value for name, value in prepared.items() if name.startswith("train/")}
+    weights = sha256_file(initial / "model.safetensors") if initial else None
+    return [digest(read), prepared[LEXICON], sha256_file(tokenizer), weights]
 
 
 def build_method(section: Mapping[str, Any]) -> TrainingMethod:

@@ -1,0 +1,156 @@
+"""A study's configuration: read strictly, checked against the schema, with one-line errors.
+
+Nothing here imports torch, so that planning a study stays quick: `study.schema.json` was
+generated from the classes that the sections configure (`mmrobust.schema`), and each job builds
+those classes itself from its own section (`mmrobust.config.build`). No job imports this module,
+so a new attack or defence, which changes the schema, changes no other job's code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from mmrobust.errors import UserError, unknown_name
+from mmrobust.quantities import PIXEL_DISTANCE_FORMAT, is_pixel_distance
+from mmrobust.threat import refuse_unfit_budgets
+
+PERTURBS = "x-perturbs"
+"""Key of the schema that says which modalities each attack perturbs."""
+Section = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A whole study as its YAML file says it; sections are kept as they were written."""
+
+    study: str
+    title: str
+    seeds: list[int]
+    data_seed: int
+    threads: int
+    device: str
+    dataset: Section
+    tokenizer: Section
+    model: Section
+    training: Section
+    threat_models: dict[str, Section]
+    defences: dict[str, Section]
+    attacks: dict[str, Section]
+    evaluation: Section
+    claims: list[str]
+
+
+DEFAULTS: Section = {"data_seed": 0, "threads": 1, "device": "cpu", "tokenizer": {}, "claims": []}
+
+
+def load_study(path: Path) -> Study:
+    """Read `config/<study>.yaml`.
+
+    Raises:
+        UserError: unreadable file, unknown key (with the nearest known one), impossible value.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: configuration file is missing") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+    study = parse_study(values, where=str(path))
+    if study.study != path.stem:
+        raise UserError(f"{path}: `study` is {study.study!r}; it must be the file's name")
+    return study
+
+
+def parse_study(values: object, *, where: str) -> Study:
+    """Check a configuration's values and what its sections say of each other."""
+    for error in sorted(_validator().iter_errors(values), key=lambda e: list(map(str, e.path))):
+        raise _as_user_error(error, where)
+    assert isinstance(values, dict)
+    study = Study(**{**DEFAULTS, **values})
+    for name, attack in study.attacks.items():
+        if attack["threat_model"] not in study.threat_models:
+            kind = f"threat model in {where}: attacks.{name}.threat_model"
+            raise unknown_name(kind, attack["threat_model"], study.threat_models)
+        budgets = study.threat_models[attack["threat_model"]]
+        refuse_unfit_budgets(
+            f"{name} of {where}",
+            perturbs=set(_schema()["properties"]["attacks"][PERTURBS][attack["method"]]),
+            given={key for key in ("image", "text") if budgets.get(key) is not None},
+        )
+    for name in {"clean", "run"} & set(study.attacks):
+        raise UserError(f"{where}: attacks.{name}: the name is taken by files of every study")
+    for name in study.defences:
+        _check_start(study, name, where)
+    _check_image_size(study, where)
+    return study
+
+
+def _check_image_size(study: Study, where: str) -> None:
+    """A model trained from scratch takes images of the size that the dataset is prepared at."""
+    architecture = study.model.get("architecture")
+    if architecture is None:
+        return
+    expected = architecture["vision_cfg"].get("image_size")
+    found = study.dataset.get("image_size")
+    if expected != found:
+        raise UserError(
+            f"{where}: dataset.image_size is {found} and model.architecture.vision_cfg.image_size "
+            f"is {expected}; they must be given and equal"
+        )
+
+
+def _check_start(study: Study, name: str, where: str) -> None:
+    """Follow a defence's `initial` defences to one that starts from random weights."""
+    seen = [name]
+    while (initial := study.defences[seen[-1]].get("initial")) is not None:
+        if initial not in study.defences:
+            kind = f"defence in {where}: defences.{seen[-1]}.initial"
+            raise unknown_name(kind, initial, study.defences)
+        if initial in seen:
+            circle = " -> ".join([*seen, initial])
+            raise UserError(f"{where}: defences.{name}.initial: goes round in a circle ({circle})")
+        seen.append(initial)
+
+
+@cache
+def _schema() -> Section:
+    text = resources.files("mmrobust").joinpath("study.schema.json").read_text(encoding="utf-8")
+    schema: Section = json.loads(text)
+    return schema
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    formats = jsonschema.FormatChecker(())
+    formats.checks(PIXEL_DISTANCE_FORMAT)(is_pixel_distance)
+    return jsonschema.Draft202012Validator(_schema(), format_checker=formats)
+
+
+def _as_user_error(error: jsonschema.ValidationError, where: str) -> UserError:
+    """One line: the file, the key, what is wrong, and what is allowed."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    place = f"{where}: {key}" if key else where
+    assert isinstance(error.schema, dict)
+    instance: Any = error.instance
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = next(name for name in instance if name not in known)
+        return unknown_name(f"key in {place}:", unknown, known)
+    if error.validator in ("enum", "const"):
+        allowed = error.schema.get("enum") or [error.schema["const"]]
+        return unknown_name(f"value of {place}:", str(error.instance), allowed)
+    if error.validator in ("minProperties", "minItems"):
+        return UserError(f"{place}: must not be empty")
+    if error.validator == "anyOf":
+        # An optional section: what is wrong with it says more than that it is not null either.
+        given = [reason for reason in error.context or [] if reason.validator_value != "null"]
+        return _as_user_error(given[0], where)
+    return UserError(f"{place}: {error.message}")
