@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mmrobust.data import DATASETS
 from mmrobust.data.raw import import_data, raw_needs, read_checksums
 from mmrobust.errors import UserError
+from mmrobust.registry import resolve
 
 
 @pytest.fixture
@@ -111,3 +113,12 @@ def test_needs() -> None:
     needs = {key: files.dataset for key, files in raw_needs("flickr8k").items()}
     assert needs == {"raw": "flickr8k", "synonyms": "lexicon"}
     assert raw_needs("scenes") == {}
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_a_dataset_with_raw_files_says_where_each_of_them_lies(dataset: str) -> None:
+    """The pipeline plans a download for those that `raw_datasets` names, and for no other."""
+    cls = resolve(DATASETS, dataset, kind="dataset", base=object)
+    named = getattr(cls, "raw_datasets", {})
+    assert (dataset in named) == bool(getattr(cls, "raw_files", ()))
+    assert set(named.values()) <= set(cls.__dataclass_fields__)
