@@ -24,13 +24,17 @@ def _write(
     study: str = "made_up",
     shift: int = 0,
     correct_in: Mapping[int, int] | None = None,
+    captions_right: int | None = None,
+    source_resolution: str | None = None,
 ) -> None:
     """Write a cell in which `correct` of 200 image queries are answered, others not.
 
     Both labels and protocols and the captions (one an image) agree with that. `correct` is for
-    the main gallery, all 200 images, and `correct_in` for further gallery sizes.
+    the main gallery, all 200 images, and `correct_in` for further gallery sizes. With
+    `captions_right`, an image has five captions, and as many of the 1,000 are answered.
     """
     image = np.arange(N_IMAGES, dtype=np.int32)
+    asked = {"i2t": image, "t2i": image if captions_right is None else np.repeat(image, 5)}
     sizes = {N_IMAGES: correct, **(correct_in or {})}
     frames = [
         pd.DataFrame(
@@ -39,10 +43,13 @@ def _write(
                 "direction": direction,
                 "labels": labels,
                 "gallery_images": np.int32(size),
-                "gallery": image // np.int32(size),
-                "query": image + np.int32(shift),
-                "image": image,
-                "rank": _ranks(right),
+                "gallery": asked[direction] // np.int32(size),
+                "query": np.arange(len(asked[direction]), dtype=np.int32) + np.int32(shift),
+                "image": asked[direction],
+                "rank": _ranks(
+                    right if direction == "i2t" or captions_right is None else captions_right,
+                    among=len(asked[direction]),
+                ),
             }
         )
         for size, right in sizes.items()
@@ -54,7 +61,7 @@ def _write(
         study=study,
         dataset="scenes",
         split="test",
-        source_resolution=None,
+        source_resolution=source_resolution,
         defence=defence,
         seed=seed,
     )
@@ -62,7 +69,7 @@ def _write(
         {
             "gallery_images": size,
             "galleries": N_IMAGES // size,
-            "gallery_captions": size,
+            "gallery_captions": size * len(asked["t2i"]) // N_IMAGES,
             "positives_per_query": {"i2t": 1.0, "t2i": 1.0},
         }
         for size in sizes
@@ -72,7 +79,7 @@ def _write(
         attack=attack,
         attack_config={},
         threat_model=None,
-        counts={"images": N_IMAGES, "captions": N_IMAGES, "galleries": galleries},
+        counts={"images": N_IMAGES, "captions": len(asked["t2i"]), "galleries": galleries},
         outcomes=pd.concat(frames, ignore_index=True),
         clean_outcomes=None,
         ks=(1,),
@@ -83,9 +90,9 @@ def _write(
     write_cell(cell_path(root, defence=defence, seed=seed, attack=attack), cell)
 
 
-def _ranks(correct: int) -> np.ndarray:
-    rank = np.full(N_IMAGES, 7, dtype=np.int32)
-    rank[np.random.default_rng(0).permutation(N_IMAGES)[:correct]] = 1
+def _ranks(correct: int, *, among: int) -> np.ndarray:
+    rank = np.full(among, 7, dtype=np.int32)
+    rank[np.random.default_rng(0).permutation(among)[:correct]] = 1
     return rank
 
 

@@ -30,6 +30,7 @@ def test_the_project_s_ledger() -> None:
     assert isinstance(second.statistic, RelativeDrop)
     assert second.statistic.clean == Selection(defence="standard", attack="clean")
     assert (first.margin, second.margin) == (0.0, 0.75)
+    assert "a transfer of the gain to other text attacks is not shown" in first.note
     for claim in claims.values():
         assert "\n" not in claim.statement
         assert claim.chosen_in == ("scenes",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,9 +26,13 @@ def judged(
     seeds: Sequence[int] = (0,),
     study: str = "made_up",
     ledger: Path = LEDGER,
+    defences: Sequence[str] = ("standard", "tecoa", "mat"),
+    attacks: Sequence[str] = ("pgd", "sga"),
 ) -> list[dict[str, str]]:
     cfg = {
         "study": study,
+        "defences": list(defences),
+        "attacks": list(attacks),
         "seeds": list(seeds),
         "claims": list(claims),
         "evaluation": {"gallery_images": [200], "n_resamples": 500, "confidence": 0.95},
@@ -65,11 +70,11 @@ def test_difference(
     assert "one training seed" in row["note"]
 
 
-def ledger_of_size(path: Path, size: int) -> Path:
-    """The project's ledger with a gallery size named in every claim."""
+def ledger_with(path: Path, **changes: object) -> Path:
+    """The project's ledger with every claim's statistic changed."""
     document = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
     for claim in document["claims"]:
-        claim["statistic"]["gallery_images"] = size
+        claim["statistic"] |= changes
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
 
@@ -85,7 +90,9 @@ def test_the_main_gallery_size_is_judged_unless_one_is_named(
     assert (row["verdict"], row["n"]) == ("reproduced", "200")
     assert float(row["estimate"]) == pytest.approx(0.2)
     assert "galleries" not in row["statistic"]
-    (row,) = judged(root, DIFFERENCE, ledger=ledger_of_size(tmp_path / "small.yaml", 20))
+    (row,) = judged(
+        root, DIFFERENCE, ledger=ledger_with(tmp_path / "small.yaml", gallery_images=20)
+    )
     assert (row["verdict"], row["n"]) == ("contradicted", "200")
     assert float(row["estimate"]) == pytest.approx(-0.4)
     assert "(full_gallery, one_image, galleries of 20 images)" in row["statistic"]
@@ -114,7 +121,7 @@ def test_a_gallery_size_that_cells_lack_is_refused(
     root = tmp_path / "cells"
     for defence in ("mat", "tecoa"):
         write_made_up_cell(root, defence=defence, attack="sga", correct=90, correct_in={20: 90})
-    ledger = ledger_of_size(tmp_path / "other.yaml", 40)
+    ledger = ledger_with(tmp_path / "other.yaml", gallery_images=40)
     with pytest.raises(UserError, match=r"no galleries of 40 images \(allowed: 200, 20\)"):
         judged(root, DIFFERENCE, ledger=ledger)
 
@@ -174,6 +181,70 @@ def test_missing_cells_are_a_verdict_and_no_error(
     assert [row["verdict"] for row in rows] == ["missing", "missing"]
     assert "missing cells: mat/seed1/sga, tecoa/seed1/sga" in rows[1]["note"]
     assert rows[1]["estimate"] == rows[1]["low"] == rows[1]["n"] == ""
+
+
+@pytest.mark.parametrize(
+    ("of_study", "named"),
+    [
+        ({"attacks": ["pgd"]}, "mat/seed0/sga, tecoa/seed0/sga"),
+        ({"defences": ["standard", "tecoa"]}, "mat/seed0/sga"),
+        ({"seeds": [1]}, "mat/seed1/sga, tecoa/seed1/sga"),
+    ],
+)
+def test_cells_left_from_an_earlier_form_of_the_study_are_missing(
+    tmp_path: Path, write_made_up_cell: Write, of_study: dict[str, Any], named: str
+) -> None:
+    root = tmp_path / "cells"
+    for defence, correct in (("mat", 90), ("tecoa", 50)):
+        write_made_up_cell(root, defence=defence, attack="sga", correct=correct)
+    assert judged(root, DIFFERENCE)[0]["verdict"] == "reproduced"
+    (row,) = judged(root, DIFFERENCE, **of_study)
+    assert (row["verdict"], row["estimate"]) == ("missing", "")
+    assert row["note"].endswith(f"missing cells: {named}")
+
+
+def test_clean_belongs_to_every_study(tmp_path: Path, write_made_up_cell: Write) -> None:
+    write_made_up_cell(tmp_path / "cells", defence="standard", attack="clean", correct=120)
+    write_made_up_cell(tmp_path / "cells", defence="standard", attack="sga", correct=6)
+    (row,) = judged(tmp_path / "cells", DROP, attacks=["sga"])
+    assert row["verdict"] == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "said"),
+    [
+        (None, None),
+        ("128x128", "photographs at 128x128 pixels"),
+        ("varying", "photographs of varying size"),
+    ],
+)
+def test_photographs_are_named_with_their_size(
+    tmp_path: Path, write_made_up_cell: Write, resolution: str | None, said: str | None
+) -> None:
+    for defence, correct in (("mat", 90), ("tecoa", 50)):
+        write_made_up_cell(
+            tmp_path / "cells",
+            defence=defence,
+            attack="sga",
+            correct=correct,
+            source_resolution=resolution,
+        )
+    (row,) = judged(tmp_path / "cells", DIFFERENCE)
+    assert (said or "one training seed") in row["note"]
+    assert ("photographs" in row["note"]) is (said is not None)
+
+
+def test_a_drop_without_a_lower_bound_is_told(tmp_path: Path, write_made_up_cell: Write) -> None:
+    root = tmp_path / "cells"
+    # one caption of a thousand is found: less than one of 200 images, which may be none
+    for attack, right in (("clean", 1), ("sga", 0)):
+        write_made_up_cell(
+            root, defence="standard", attack=attack, correct=90, captions_right=right
+        )
+    (row,) = judged(root, DROP, ledger=ledger_with(tmp_path / "t2i.yaml", direction="t2i"))
+    assert (row["verdict"], row["low"], row["n"]) == ("inconclusive", "-inf", "1000")
+    assert float(row["estimate"]) == float(row["high"]) == 1.0
+    assert "no lower bound: the clean recall can't be told from 0" in row["note"]
 
 
 def test_a_world_chosen_for_the_effect_is_said_so_where_it_was(

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from mmrobust.artifacts import sha256_file
 from mmrobust.figures.attack_success_rate import plot_attack_success_rate
+from mmrobust.figures.notes import titled
 from mmrobust.figures.recall_at_k import plot_recall_at_k
 from mmrobust.figures.recall_by_defence import plot_recall_by_defence
 from mmrobust.figures.style import defence_colours, label, save_figure
@@ -167,6 +168,7 @@ def test_a_rate_of_nothing_is_undefined_and_not_zero(metrics: pd.DataFrame) -> N
     none_right = (metrics["metric"] == "attack_success_rate") & (metrics["attack"] == "pgd")
     changed = metrics.copy()
     changed.loc[none_right, ["value", "low", "high"]] = np.nan
+    changed.loc[none_right, "interval"] = "none"
     figure = plot_attack_success_rate(changed)
     assert "undefined" in texts(figure)
     assert "i2t/mat/pgd" not in bars(figure.axes[0])
@@ -187,9 +189,15 @@ def test_small_copies_of_photographs_are_titled_so(
 ) -> None:
     rows = made_up.metric_rows(dataset="flickr8k", source_resolution="128x128", scale=0.06)
     said = texts(plot(read_metrics(made_up.write_metrics(tmp_path / "m.csv", rows)), title="study"))
-    assert "study (128 px copies): " in said
+    assert "study (photographs at 128x128 pixels): " in said
     assert "squashed to 128 x 128 pixels" in said
     assert "not comparable with published flickr8k numbers" in said
+
+
+def test_only_resampled_photographs_are_titled() -> None:
+    assert titled("study", "recall", "64x64") == "study (photographs at 64x64 pixels): recall"
+    assert titled("study", "recall", "varying") == titled("study", "recall", "") == "study: recall"
+    assert titled("", "recall", "") == "Recall"
 
 
 @pytest.mark.parametrize("size", [100, 2000])
@@ -238,6 +246,15 @@ def test_the_same_figure_gives_the_same_bytes(
     assert matplotlib.__version__.encode() not in paths[1].read_bytes()
 
 
+def test_a_long_title_is_wrapped_above_its_note(metrics: pd.DataFrame) -> None:
+    figure = plot_attack_success_rate(metrics, title="words that say a lot of a study " * 3)
+    title, note = figure.texts[:2]
+    assert title.get_text().count("\n") >= 1
+    drawn = [text.get_window_extent(figure.canvas.get_renderer()) for text in (title, note)]
+    assert drawn[0].y0 > drawn[1].y1
+    assert drawn[0].x1 < figure.bbox.x1
+
+
 def test_colours_follow_the_order_of_the_study() -> None:
     colours = defence_colours(["standard", "tecoa", "mat"])
     assert len(set(colours.values())) == 3
@@ -269,7 +286,8 @@ def test_training_history_has_a_line_for_every_model() -> None:
         for seed in (0, 1)
     ]
     grid = Grid(defences=("standard", "mat"), attacks=(), seeds=(0, 1))
-    figure = plot_training_history(pd.concat(runs), grid=grid)
+    figure = plot_training_history(pd.concat(runs), grid=grid, source_resolution="128x128")
+    assert "Photographs at 128x128 pixels: training loss" in texts(figure)
     colours = [line.get_color() for line in figure.axes[0].lines]
     expected = defence_colours(grid.defences)
     assert sorted(colours) == sorted([expected["standard"], expected["mat"]] * 2)

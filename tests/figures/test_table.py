@@ -8,7 +8,17 @@ from types import ModuleType
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.figures.table import gallery_sizes, grid_of, read_metrics, select, strongest_attack
+from mmrobust.evaluation.tables import COLUMNS
+from mmrobust.figures.table import (
+    NUMBERS,
+    TEXT,
+    UNDEFINED,
+    gallery_sizes,
+    grid_of,
+    read_metrics,
+    select,
+    strongest_attack,
+)
 
 
 def test_names_that_look_like_nothing_stay_names(made_up: ModuleType, tmp_path: Path) -> None:
@@ -33,18 +43,12 @@ def test_order_is_that_of_the_table_with_the_baselines_in_front(
     assert strongest_attack(metrics.iloc[:0], grid) is None
 
 
-def test_columns_that_older_tables_lack_are_added_empty(
-    made_up: ModuleType, tmp_path: Path
-) -> None:
-    path = made_up.write_metrics(tmp_path / "m.csv", made_up.metric_rows())
-    later = ["gallery_images", "source_resolution", "positives_per_query"]
-    table = read_metrics(path).drop(columns=later)
-    table.to_csv(path, index=False)
-    again = read_metrics(path)
-    assert again["gallery_images"].isna().all()
-    assert again["positives_per_query"].isna().all()
-    assert gallery_sizes(again) == []
-    assert set(again["source_resolution"]) == {""}
+def test_all_columns_that_are_written_are_required(made_up: ModuleType, tmp_path: Path) -> None:
+    assert sorted([*TEXT, *NUMBERS, *UNDEFINED]) == sorted(COLUMNS)
+    path = made_up.write_metrics(tmp_path / "metrics.csv", made_up.metric_rows())
+    read_metrics(path).drop(columns=["gallery_images", "threat_model"]).to_csv(path, index=False)
+    with pytest.raises(UserError, match="column missing: threat_model, gallery_images"):
+        read_metrics(path)
 
 
 @pytest.mark.parametrize("sizes", [(400, 100), (100, 400)])
@@ -76,7 +80,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "not a CSV table"),
-        ("study,dataset\nscenes,scenes\n", "column missing: defence, seed, attack"),
+        ("study,dataset\nscenes,scenes\n", "column missing: source_resolution, defence, attack"),
         (b"\xff\xfe\x00", "not a CSV table"),
     ],
 )
@@ -89,12 +93,23 @@ def test_what_is_not_the_table_is_refused(
         read_metrics(path)
 
 
-def test_text_in_the_place_of_a_number_is_refused(made_up: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("column", "text"), [("low", "wide"), ("low", "nan"), ("n", "")])
+def test_text_in_the_place_of_a_number_is_refused(
+    made_up: ModuleType, tmp_path: Path, column: str, text: str
+) -> None:
     rows = made_up.metric_rows()[:3]
-    rows[1] |= {"low": "wide"}
+    rows[1] |= {column: text}
     path = made_up.write_metrics(tmp_path / "metrics.csv", rows)
-    with pytest.raises(UserError, match=r"metrics\.csv: line 3: low is 'wide', not a number"):
+    message = rf"metrics\.csv: line 3: {column} is '{text}', not a number"
+    with pytest.raises(UserError, match=message):
         read_metrics(path)
+
+
+def test_a_value_that_is_undefined_is_no_error(made_up: ModuleType, tmp_path: Path) -> None:
+    rows = made_up.metric_rows()[:1]
+    rows[0] |= {"value": "", "low": "", "high": "", "n": 0, "interval": "none"}
+    table = read_metrics(made_up.write_metrics(tmp_path / "metrics.csv", rows))
+    assert table[["value", "low", "high"]].isna().all(axis=None)
 
 
 def test_a_measure_that_stands_twice_is_refused(made_up: ModuleType, tmp_path: Path) -> None:

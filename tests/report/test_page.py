@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from types import ModuleType
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.report.page import write_report
+from mmrobust.figures.style import label
+from mmrobust.report.page import FIGURES, write_report
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -78,13 +80,14 @@ def report(made_up: ModuleType, results: Path, **changes: object) -> Page:
     return Page(out.read_text(encoding="utf-8"))
 
 
-def test_first_come_the_answer_and_the_verdicts(html: str) -> None:
+def test_the_answer_and_the_pictures_come_before_the_verdicts(html: str) -> None:
     text = Page(html).text
     answer = text.index("SGA takes the undefended model from 65.7 % to 3.4 % recall at 1")
     best = text.index("MAT keeps the most, 49.6 %")
     verdicts = text.index("Verdicts: 2 reproduced, 1 contradicted, 1 inconclusive, 1 missing")
-    assert answer < best < verdicts < text.index("Pictures") < text.index("Claims ledger")
-    assert html.index("<img") < html.index('<section id="claims"')
+    assert answer < best < text.index("Pictures") < verdicts < text.index("The claims ledger")
+    first, last = html.index("<img"), html.rindex("<img", 0, html.index('<section id="recall"'))
+    assert html.index("<h1") < first < last < html.index('<section id="claims"')
 
 
 def test_every_claim_has_its_verdict_and_numbers(made_up: ModuleType, html: str) -> None:
@@ -156,6 +159,19 @@ def test_the_page_needs_nothing_but_itself(html: str) -> None:
     assert "url(" not in html
 
 
+def test_figures_stand_in_the_order_of_the_page_and_no_others(
+    made_up: ModuleType, study: Path, html: str, tmp_path: Path
+) -> None:
+    places = [html.index(f'alt="Chart: {label(name)}.') for name in FIGURES]
+    assert places == sorted(places)
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "an_older_figure.svg").write_text(SVG, encoding="utf-8")
+    page = report(made_up, tmp_path)
+    assert not page.all("img")
+    assert "older" not in page.text
+
+
 def test_figures_are_embedded_with_a_description(html: str) -> None:
     images = Page(html).all("img")
     assert len(images) == 4  # three figures and the training loss
@@ -193,16 +209,10 @@ def test_a_study_without_results_is_all_missing(made_up: ModuleType, tmp_path: P
     assert "train mat, seed 0 missing" in text
 
 
-def test_an_empty_configuration_still_makes_a_page(tmp_path: Path) -> None:
-    write_report({}, tmp_path, tmp_path / "report.html")
-    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert "Threat models missing" in text
-    assert "Record of the jobs missing" in text
-
-
 def test_missing_and_undefined_cells_are_said(made_up: ModuleType, tmp_path: Path) -> None:
+    undefined = {"value": "", "low": "", "high": "", "n": 0, "interval": "none"}
     rows = [
-        row | ({"value": "", "low": "", "high": "", "n": 0} if row["attack"] == "pgd" else {})
+        row | (undefined if row["attack"] == "pgd" else {})
         for row in made_up.metric_rows()
         if (row["defence"], row["attack"]) != ("mat", "sga")
     ]
@@ -213,6 +223,25 @@ def test_missing_and_undefined_cells_are_said(made_up: ModuleType, tmp_path: Pat
     # 4 settings x (3 k of recall, 1 of success) x 2 directions: mat under sga, pgd three times
     assert len([cell for cell in gaps if "number" in str(cell["class"])]) == 4 * 4 * 2 * (1 + 3)
     assert "undefined n = 0" in page.text
+
+
+def test_an_interval_without_a_lower_end_is_drawn_and_told(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    claim = made_up.CLAIMS[1] | {"low": -math.inf, "verdict": "inconclusive"}
+    made_up.write_claims(tmp_path / "claims.csv", [claim])
+    page = report(made_up, tmp_path)
+    assert "[\N{MINUS SIGN}\N{INFINITY}, 0.0405]" in page.text
+    assert [tag["class"] for tag in page.all("path")] == ["arrow"]
+    for tag in ("line", "circle", "path", "text"):
+        for attributes in page.all(tag):
+            assert not {"inf", "-inf", "nan"} & set(map(str, attributes.values()))
+
+
+def test_seeds_of_a_claim_are_named(made_up: ModuleType, html: str, tmp_path: Path) -> None:
+    assert html.count(">seed 0</td>") == len(made_up.CLAIMS)
+    made_up.write_claims(tmp_path / "claims.csv", [made_up.CLAIMS[0] | {"seeds": "0 1 2"}])
+    assert "seeds 0, 1, 2" in report(made_up, tmp_path).text
 
 
 def test_several_seeds_have_a_row_each_and_a_mean(made_up: ModuleType, tmp_path: Path) -> None:
@@ -235,6 +264,9 @@ def test_small_copies_of_photographs_are_said_at_the_top(
     rows = made_up.metric_rows(dataset="flickr8k", source_resolution="128x128", scale=0.06)
     made_up.write_metrics(tmp_path / "metrics.csv", rows)
     page = report(made_up, tmp_path, dataset={"name": "flickr8k"})
+    captions = re.findall(r"<caption>([^<]*)", (tmp_path / "report.html").read_text("utf-8"))
+    assert captions
+    assert all("photographs at 128x128 pixels" in caption for caption in captions)
     note = "photographs squashed to 128 x 128 pixels and recompressed"
     assert page.text.index(note) < page.text.index("Verdicts")
     assert page.text.count("not comparable with published flickr8k numbers") == 2
@@ -259,7 +291,8 @@ def test_facts_of_data_runs_and_threats_are_told(html: str) -> None:
 
 def test_data_that_may_not_be_passed_on_is_marked(made_up: ModuleType, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"licence": "research only", "redistributable": False}))
+    terms = {"licence": "research only", "redistributable": False}
+    manifest.write_text(json.dumps(terms | {"source_resolution": "varying", "splits": {}}))
     out = tmp_path / "report.html"
     write_report(made_up.config(), tmp_path, out, manifest=manifest)
     assert "not allowed: this page holds none of its pictures" in out.read_text(encoding="utf-8")

@@ -7,14 +7,23 @@ import math
 import pytest
 
 from mmrobust.report.strip import EDGE, WIDTH, claim_strip
-from mmrobust.report.words import count, decimal, duration, linked, of_255, percent
+from mmrobust.report.words import (
+    check_words,
+    count,
+    decimal,
+    duration,
+    linked,
+    of_255,
+    percent,
+    seeds,
+)
 from mmrobust.report.words import threat_model_words as words
+from mmrobust.threat import ImageBudget, TextBudget, ThreatModel
 
 
 @pytest.mark.parametrize(
     ("eps", "expected"),
     [
-        ("2/255", "2/255"),
         (2 / 255, "2/255"),
         (0.007843137718737125, "2/255"),  # as a single-precision number
         (8 / 255, "8/255"),
@@ -22,32 +31,22 @@ from mmrobust.report.words import threat_model_words as words
         (0, "0/255"),
     ],
 )
-def test_a_pixel_budget_is_told_in_255ths(eps: float | str, expected: str) -> None:
+def test_a_pixel_budget_is_told_in_255ths(eps: float, expected: str) -> None:
     assert of_255(eps) == expected
 
 
 def test_threat_models_are_told_by_modality() -> None:
-    both = {
-        "knowledge": "white_box",
-        "image": {"norm": "linf", "eps": 2 / 255},
-        "text": {"words": 2},
-    }
+    both = ThreatModel(image=ImageBudget(eps=2 / 255), text=TextBudget(words=2))
     assert words(both) == [
         "The attacker knows the model and its weights (white box).",
         "Every pixel value may change by at most 2/255 of its range (l-inf, eps = 2/255).",
         "At most 2 words of a caption may be replaced.",
     ]
-    assert words({"knowledge": "transfer", "image": None})[1:] == [
+    assert words(ThreatModel(text=TextBudget(words=1)))[1:] == [
         "Images stay untouched.",
-        "Captions stay untouched.",
+        "At most 1 word of a caption may be replaced.",
     ]
-    assert words({"image": {"eps": "2/255"}})[:2] == words(both)[:2]  # what is left out is default
-    other = {"knowledge": "oracle", "image": {"norm": "l0", "eps": "9"}, "text": {"chars": 3}}
-    assert words(other) == [
-        "Knowledge: oracle.",
-        "Image budget: norm l0, eps 9.",
-        "Text budget: chars 3.",
-    ]
+    assert words(ThreatModel(image=ImageBudget(eps=8 / 255)))[2] == "Captions stay untouched."
 
 
 def test_numbers_are_told_as_a_reader_expects() -> None:
@@ -57,6 +56,12 @@ def test_numbers_are_told_as_a_reader_expects() -> None:
         "\N{EN DASH}",
     ]
     assert decimal(-0.008) == "\N{MINUS SIGN}0.0080"
+    assert decimal(-math.inf) == "\N{MINUS SIGN}\N{INFINITY}"
+    assert [seeds("0"), seeds("0 1 2")] == ["seed 0", "seeds 0, 1, 2"]
+    assert check_words("mean_words_changed", 1.98467) == (
+        "words changed in a caption, on average",
+        "1.98",
+    )
     assert [count(2000), count("10000"), count(2000.0), count("0, 1"), count("")] == [
         "2,000",
         "10,000",
@@ -91,3 +96,14 @@ def test_a_strip_keeps_the_order_of_its_numbers() -> None:
     flat = claim_strip({"estimate": 0.0, "low": 0.0, "high": 0.0, "margin": 0.0})
     assert flat is not None
     assert flat.low == flat.high == flat.zero
+
+
+def test_a_strip_of_an_interval_without_a_lower_end_has_finite_numbers() -> None:
+    claim = {"estimate": 0.9, "low": -math.inf, "high": 1.0, "margin": 0.75}
+    strip = claim_strip(claim)
+    assert strip is not None
+    assert strip.unbounded
+    assert 0 == strip.low < strip.zero < strip.margin < strip.estimate < strip.high
+    bounded = claim_strip(claim | {"low": 0.8})
+    assert bounded is not None
+    assert not bounded.unbounded

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mmrobust.claims.statistics import Estimate, Selection
 from mmrobust.claims.verdicts import Verdict, verdict
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.errors import UserError
-from mmrobust.evaluation.cells import Cell, cell_path, read_cell
+from mmrobust.evaluation.cells import CLEAN, Cell, cell_path, read_cell
 from mmrobust.evaluation.intervals import EXACT, Resampling
 from mmrobust.evaluation.records import check_place
 from mmrobust.randomness import numpy_generator
@@ -28,9 +29,10 @@ def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path
     """The verb `judge-claims`: write the ledger of a study.
 
     Args:
-        cfg: `study`, `seeds`, `claims` (ids, in the order of the ledger) and section `evaluation`.
+        cfg: `study`, its `defences`, `attacks` and `seeds`, `claims` (ids, in the order of the
+            ledger) and section `evaluation`. "clean" is an attack of every study.
         claims: the entries, `config/claims.yaml`.
-        cells: folder of the study's cells.
+        cells: folder of the study's cells; those left from an earlier form of it are none.
         out: the ledger, a CSV.
 
     Raises:
@@ -41,6 +43,8 @@ def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path
     rows = ledger_rows(
         chosen,
         study=cfg["study"],
+        defences=cfg["defences"],
+        attacks=cfg["attacks"],
         seeds=cfg["seeds"],
         cells_root=cells,
         n_resamples=evaluation.n_resamples,
@@ -53,6 +57,8 @@ def ledger_rows(
     claims: Sequence[Claim],
     *,
     study: str,
+    defences: Sequence[str],
+    attacks: Sequence[str],
     seeds: Sequence[int],
     cells_root: Path,
     n_resamples: int,
@@ -66,6 +72,8 @@ def ledger_rows(
     Args:
         claims: from `entries.select_claims`.
         study: name of the study; its cells must carry it.
+        defences: those of the study; a cell of another counts as missing.
+        attacks: the same; "clean" belongs to every study.
         seeds: training seeds, all of which are needed.
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
         n_resamples: bootstrap resamples of the test images.
@@ -77,7 +85,14 @@ def ledger_rows(
     rows = []
     for claim in claims:
         wanted = _cell_files(claim, seeds, cells_root)
-        absent = [path for paths in wanted.values() for path in paths if not path.is_file()]
+        absent = [
+            path
+            for of, paths in wanted.items()
+            for path in paths
+            if of.defence not in defences
+            or of.attack not in (CLEAN, *attacks)
+            or not path.is_file()
+        ]
         row = {
             "id": claim.id,
             "statement": claim.statement,
@@ -91,7 +106,7 @@ def ledger_rows(
         if absent:
             names = (str(path.relative_to(cells_root).with_suffix("")) for path in absent)
             notes = [f"missing cells: {', '.join(names)}"]
-            row |= {"verdict": "missing", "note": _note(claim, study, notes)}
+            row["verdict"] = "missing"
         else:
             cells = {
                 selection: [_read(path, study) for path in paths]
@@ -102,8 +117,10 @@ def ledger_rows(
                 confidence=confidence,
                 generator=numpy_generator(seeds[0], "claims", claim.id),
             )
-            row |= _judged(claim, study, claim.statistic.estimate(cells, resampling), seeds)
-        rows.append(row)
+            estimate = claim.statistic.estimate(cells, resampling)
+            notes = [*_photographs(cells.values()), *_caveats(estimate, seeds)]
+            row |= _judged(estimate, claim.margin)
+        rows.append(row | {"note": _note(claim, study, notes)})
     return rows
 
 
@@ -135,14 +152,36 @@ def _read(path: Path, study: str) -> Cell:
     return cell
 
 
-def _judged(claim: Claim, study: str, estimate: Estimate, seeds: Sequence[int]) -> dict[str, Any]:
-    reached: Verdict = verdict(estimate.interval, claim.margin)
+def _photographs(cells: Iterable[Sequence[Cell]]) -> list[str]:
+    """What the cells' pictures were made from; nothing if they were drawn."""
+    found = {cell.record["source_resolution"] for of_seeds in cells for cell in of_seeds}
+    return [
+        "photographs of varying size" if size == "varying" else f"photographs at {size} pixels"
+        for size in sorted(found - {None})
+    ]
+
+
+def _judged(estimate: Estimate, margin: float) -> dict[str, Any]:
+    reached: Verdict = verdict(estimate.interval, margin)
     interval = estimate.interval
-    notes = []
+    return {
+        "estimate": estimate.value,
+        "low": None if interval is None else interval.low,
+        "high": None if interval is None else interval.high,
+        "verdict": reached,
+        "n": estimate.n,
+    }
+
+
+def _caveats(estimate: Estimate, seeds: Sequence[int]) -> list[str]:
+    """What to keep in mind about the numbers of a row."""
+    notes, interval = [], estimate.interval
     if interval is None:
         notes.append("undefined: the clean recall of a seed is 0")
     elif interval.method == EXACT:
-        notes.append("interval: exact (Clopper-Pearson), as the outcomes don't vary")
+        notes.append("interval: exact (Clopper-Pearson), as the bootstrap gives none")
+        if math.isinf(interval.low):
+            notes.append("no lower bound: the clean recall can't be told from 0")
     if len(estimate.per_seed) > 1:
         values = ", ".join(
             f"{seed}: {value:.3f}" for seed, value in zip(seeds, estimate.per_seed, strict=True)
@@ -154,14 +193,7 @@ def _judged(claim: Claim, study: str, estimate: Estimate, seeds: Sequence[int]) 
         )
     elif estimate.per_seed:
         notes.append("one training seed: its spread is unknown")
-    return {
-        "estimate": estimate.value,
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
-        "verdict": reached,
-        "n": estimate.n,
-        "note": _note(claim, study, notes),
-    }
+    return notes
 
 
 def _note(claim: Claim, study: str, notes: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mmrobust.figures.bars import defence_legend, draw_bars, finish_panels, panel_width
-from mmrobust.figures.notes import DOT, describe, protocol_note, titled
+from mmrobust.figures.notes import DOT, describe, protocol_note, resolution, titled
 from mmrobust.figures.style import house_style, new_figure, panel_title
 from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select
 
@@ -46,7 +46,9 @@ def plot_attack_success_rate(
         figure, axes = new_figure(
             (2 * panel_width(grid), 2.5),
             shape=(1, 2),
-            title=titled(title, "attack success rate, of queries answered right before", rows),
+            title=titled(
+                title, "attack success rate, of queries answered right before", resolution(rows)
+            ),
             note="lower is better" + DOT + describe(rows, grid) + protocol_note(protocol),
         )
         top = 0.0

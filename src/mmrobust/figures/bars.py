@@ -65,7 +65,6 @@ def _draw_bar(
     axes: Axes, x: float, width: float, cell: pd.DataFrame, colour: str, *, short: bool
 ) -> float:
     values, mean = 100 * cell["value"].to_numpy(), 100 * float(cell["value"].mean())
-    # NaN limits (no interval in the table) draw no whisker
     low, high = 100 * cell["low"].to_numpy(), 100 * cell["high"].to_numpy()
     spread = np.clip(np.stack([values - low, high - values]), 0, None)
     axes.bar(x, mean, width=width * 0.9, color=colour, linewidth=0)
@@ -84,7 +83,7 @@ def _draw_bar(
         elinewidth=1.2,
         capsize=0 if several else 2.5,
     )
-    top = float(np.nanmax([mean, *values, *high]))
+    top = float(max(mean, *values, *high))
     number = f"{mean:.1f}" if mean < 9.95 else f"{mean:.0f}"
     axes.annotate(
         number + ("*" if short else ""),

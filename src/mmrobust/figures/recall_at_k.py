@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mmrobust.figures.bars import defence_legend, finish_panels
-from mmrobust.figures.notes import describe, protocol_note, titled
+from mmrobust.figures.notes import describe, protocol_note, resolution, titled
 from mmrobust.figures.style import (
     MISSING,
     MUTED,
@@ -54,14 +53,16 @@ def plot_recall_at_k(
         metrics, metric="recall_at_k", k=None, protocol=protocol, gallery_images=gallery_images
     )
     drawn = rows[rows["attack"].isin([attack, "clean"])]
-    ks = sorted({int(k) for k in rows["k"].dropna()})
+    ks = sorted({int(k) for k in rows["k"]})
     cells, colours = by_cell(rows), defence_colours(grid.defences)
     with house_style():
         figure, axes = new_figure(
             (11.6, 2.7),
             shape=(1, 2),
             title=titled(
-                title, f"recall at k under {label(attack) if attack else 'attack'}", drawn
+                title,
+                f"recall at k under {label(attack) if attack else 'attack'}",
+                resolution(drawn),
             ),
             note=describe(drawn, grid) + protocol_note(protocol),
         )
@@ -108,7 +109,7 @@ def _draw_line(
     axes.vlines(x, 100 * known["low"], 100 * known["high"], color=colour, linewidth=1.4, alpha=0.6)
     if known["seed"].nunique() > 1:
         axes.plot(x, 100 * known["value"], ".", color=colour, markersize=4, alpha=0.6)
-    return float(np.nanmax([*means, *(100 * known["high"])]))
+    return float(max(*means, *(100 * known["high"])))
 
 
 def _name_gaps(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mmrobust.figures.bars import defence_legend, draw_bars, finish_panels, panel_width
-from mmrobust.figures.notes import describe, protocol_note, titled
+from mmrobust.figures.notes import describe, protocol_note, resolution, titled
 from mmrobust.figures.style import MUTED, house_style, new_figure, panel_title
 from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select
 
@@ -55,7 +55,9 @@ def plot_recall_by_defence(
         figure, axes = new_figure(
             (2 * panel_width(grid), 2.5 + 3.0 * (len(scored) - 1)),
             shape=(len(scored), 2),
-            title=titled(title, "recall at 1 by defence and attack", scored["one_image"]),
+            title=titled(
+                title, "recall at 1 by defence and attack", resolution(scored["one_image"])
+            ),
             note=describe(scored["one_image"], grid) + protocol_note(protocol),
         )
         top = 0.0
@@ -73,10 +75,10 @@ def plot_recall_by_defence(
 
 
 def _draw_chance(axes: Axes, rows: pd.DataFrame) -> None:
-    sizes = rows["gallery_images"].dropna().unique()
-    if len(sizes) == 1:
+    if not rows.empty:
         # a query's own image or captions are this share of what is ranked
-        chance = axes.axhline(100 / float(sizes[0]), color=MUTED, linestyle=":", linewidth=1.3)
+        share = 100 / float(rows["gallery_images"].iloc[0])
+        chance = axes.axhline(share, color=MUTED, linestyle=":", linewidth=1.3)
         chance.set_gid("chance")
 
 

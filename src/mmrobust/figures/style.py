@@ -22,8 +22,9 @@ MUTED = "#636b78"
 GRID = "#e4e7ec"
 MISSING = "#c3c8d1"
 
-TITLE_INCHES, NOTE_LINE_INCHES, LEGEND_INCHES, PANEL_TITLE_INCHES = 0.52, 0.2, 0.32, 0.5
-_ACRONYMS = {name.lower(): name for name in ("CLIP", "FARE", "MAT", "PGD", "SGA", "TeCoA")}
+TITLE_INCHES, TITLE_LINE_INCHES, NOTE_LINE_INCHES = 0.52, 0.28, 0.2
+LEGEND_INCHES, PANEL_TITLE_INCHES = 0.32, 0.5
+_ACRONYMS = {name.lower(): name for name in ("MAT", "PGD", "SGA", "TeCoA")}
 
 
 def label(name: str) -> str:
@@ -84,15 +85,17 @@ def new_figure(
         size: width and height of the panels' area in inches; the header with title, note and
             legend is added on top.
         shape: rows and columns of panels.
-        title: one line that says what is drawn.
+        title: what is drawn; wrapped to the width of the figure.
         note: sample sizes and conditions; wrapped to the width of the figure.
         panel_titles: whether to keep room for `panel_title` over the first row.
 
     Returns:
         The figure, bound to the Agg canvas (no window, no global state), and its axes by row.
     """
+    heading = textwrap.wrap(title, int(size[0] * 7.2))
     lines = textwrap.wrap(note, int(size[0] * 14))
-    header = TITLE_INCHES + NOTE_LINE_INCHES * len(lines) + LEGEND_INCHES + 0.2
+    title_inches = TITLE_INCHES + TITLE_LINE_INCHES * (len(heading) - 1)
+    header = title_inches + NOTE_LINE_INCHES * len(lines) + LEGEND_INCHES + 0.2
     header += PANEL_TITLE_INCHES if panel_titles else 0.0
     width, height = size[0], size[1] + header
     figure = Figure(figsize=(width, height))
@@ -108,11 +111,17 @@ def new_figure(
         hspace=0.48,
     )
     figure.text(
-        0.2 / width, 1 - 0.12 / height, title, fontsize=16, weight="bold", va="top", ha="left"
+        0.2 / width,
+        1 - 0.12 / height,
+        "\n".join(heading),
+        fontsize=16,
+        weight="bold",
+        va="top",
+        ha="left",
     )
     figure.text(
         0.2 / width,
-        1 - 0.5 / height,
+        1 - (title_inches - 0.02) / height,
         "\n".join(lines),
         fontsize=9.5,
         color=MUTED,

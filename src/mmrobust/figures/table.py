@@ -13,13 +13,16 @@ from mmrobust.errors import UserError
 
 CELL = ["defence", "seed", "attack"]
 MEASURE = ["protocol", "direction", "labels", "metric", "k"]
-NUMBERS = ["seed", "k", "value", "low", "high", "n", "confidence"]
-REQUIRED = ["study", "dataset", *CELL, *MEASURE, "value", "low", "high", "n", "interval"]
-OPTIONAL_NUMBERS = [
-    *("gallery_images", "gallery_captions", "images", "captions", "successes"),
-    "positives_per_query",
+TEXT = [
+    *("study", "dataset", "source_resolution", "defence", "attack", "threat_model"),
+    *("protocol", "direction", "labels", "metric", "interval"),
 ]
-OPTIONAL_TEXT = ["threat_model", "source_resolution"]
+NUMBERS = [
+    *("seed", "gallery_images", "k", "n", "successes", "confidence"),
+    *("images", "captions", "gallery_captions", "positives_per_query"),
+]
+UNDEFINED = ["value", "low", "high"]
+"""Numbers that are empty where a rate is of nothing."""
 
 DIRECTIONS = {"i2t": "image query, captions ranked", "t2i": "caption query, images ranked"}
 
@@ -36,9 +39,7 @@ class Grid:
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read `metrics.csv`.
 
-    Names such as `none` stay text; an empty number becomes NaN. Columns that older tables lack
-    (`gallery_images`, `gallery_captions`, `images`, `captions`, `positives_per_query`,
-    `source_resolution`) are added empty.
+    Names such as `none` stay text; a value that is undefined, with its limits, becomes NaN.
 
     Raises:
         UserError: the file is missing, not a table, lacks a column, holds text where a number
@@ -50,15 +51,11 @@ def read_metrics(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: file is missing") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV table ({error})") from None
-    absent = [name for name in REQUIRED if name not in table.columns]
+    absent = [name for name in (*TEXT, *NUMBERS, *UNDEFINED) if name not in table.columns]
     if absent:
         raise UserError(f"{path}: column missing: {', '.join(absent)}")
-    for name in (*NUMBERS, *OPTIONAL_NUMBERS):
-        column = table[name] if name in table.columns else pd.Series("", index=table.index)
-        table[name] = _numbers(column, path)
-    for name in OPTIONAL_TEXT:
-        if name not in table.columns:
-            table[name] = ""
+    for name in (*NUMBERS, *UNDEFINED):
+        table[name] = _numbers(table[name], path, may_be_empty=name in UNDEFINED)
     twice = table.duplicated([*CELL, *MEASURE, "gallery_images"])
     if twice.any():
         line = int(twice.to_numpy().argmax()) + 2
@@ -66,9 +63,9 @@ def read_metrics(path: Path) -> pd.DataFrame:
     return table
 
 
-def _numbers(column: pd.Series[str], path: Path) -> pd.Series[float]:
+def _numbers(column: pd.Series[str], path: Path, *, may_be_empty: bool) -> pd.Series[float]:
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
-    wrong = numbers.isna() & ~column.str.lower().isin(["", "nan"])
+    wrong = numbers.isna() & ((column != "") | (not may_be_empty))
     if wrong.any():
         line = int(wrong.to_numpy().argmax()) + 2
         raise UserError(
@@ -92,7 +89,7 @@ def grid_of(
     return Grid(
         defences=tuple(defences or _found(metrics["defence"], first="standard")),
         attacks=tuple(attacks or _found(metrics["attack"], first="clean")),
-        seeds=tuple(seeds or sorted({int(seed) for seed in metrics["seed"].dropna()})),
+        seeds=tuple(seeds or sorted({int(seed) for seed in metrics["seed"]})),
     )
 
 
@@ -103,7 +100,7 @@ def _found(names: Iterable[str], *, first: str) -> list[str]:
 
 def gallery_sizes(metrics: pd.DataFrame) -> list[int]:
     """Gallery sizes of the table, in images, in its order; the first is the study's main one."""
-    return [int(size) for size in metrics["gallery_images"].dropna().unique()]
+    return [int(size) for size in metrics["gallery_images"].unique()]
 
 
 def select(

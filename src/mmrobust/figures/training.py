@@ -13,7 +13,9 @@ from mmrobust.figures.table import Grid
 SMOOTHED_SHARE = 0.02
 
 
-def plot_training_history(history: pd.DataFrame, *, grid: Grid, title: str = "") -> Figure:
+def plot_training_history(
+    history: pd.DataFrame, *, grid: Grid, title: str = "", source_resolution: str = ""
+) -> Figure:
     """Running median of the training loss over steps, one line a model.
 
     The losses of different defences are of different inputs (clean or attacked), so only the
@@ -23,6 +25,7 @@ def plot_training_history(history: pd.DataFrame, *, grid: Grid, title: str = "")
         history: columns defence, seed, step, loss.
         grid: defences in the study's order, which fixes their colours.
         title: name of the study.
+        source_resolution: `WxH` of the stored photographs that were trained on, or empty.
     """
     colours = defence_colours(grid.defences)
     with house_style():
@@ -30,7 +33,7 @@ def plot_training_history(history: pd.DataFrame, *, grid: Grid, title: str = "")
             (11.6, 2.3),
             shape=(1, 1),
             panel_titles=False,
-            title=titled(title, "training loss"),
+            title=titled(title, "training loss", source_resolution),
             note="running median over 2 % of the steps, a line for every model and seed · each "
             "defence is trained on its own inputs, clean or attacked, so heights do not compare",
         )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
+from mmrobust.evaluation.records import read_record
 from mmrobust.figures.table import Grid, grid_of, read_metrics
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
@@ -32,7 +33,6 @@ class Inputs:
     grid: Grid
     metrics: pd.DataFrame | None
     claims: list[dict[str, Any]] | None
-    figures: dict[str, Path]
     history: pd.DataFrame
     cells: list[dict[str, Any]]
     jobs: list[Job]
@@ -52,15 +52,14 @@ def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
     metrics = read_metrics(path) if path.is_file() else None
     grid = grid_of(
         pd.DataFrame(columns=["defence", "attack", "seed"]) if metrics is None else metrics,
-        defences=list(cfg.get("defences", ())),
-        attacks=["clean", *cfg.get("attacks", ())] if "attacks" in cfg else None,
-        seeds=cfg.get("seeds"),
+        defences=list(cfg["defences"]),
+        attacks=["clean", *cfg["attacks"]],
+        seeds=cfg["seeds"],
     )
     return Inputs(
         grid=grid,
         metrics=metrics,
         claims=read_claims(results / "claims.csv"),
-        figures=_read_figures(results / "figures"),
         history=_read_history(results / "models", grid),
         cells=_read_cells(results / "cells", grid),
         jobs=_read_jobs(results, grid),
@@ -98,12 +97,6 @@ def _number(text: str) -> float | None:
     return None if value != value else value
 
 
-def _read_figures(folder: Path) -> dict[str, Path]:
-    """Figure files by name; the SVG where there is one, else the PNG."""
-    pngs = {path.stem: path for path in sorted(folder.glob("*.png"))}
-    return pngs | {path.stem: path for path in sorted(folder.glob("*.svg"))}
-
-
 def _read_history(models: Path, grid: Grid) -> pd.DataFrame:
     runs = [pd.DataFrame(columns=["defence", "seed", "step", "loss"])]
     for defence in grid.defences:
@@ -125,7 +118,7 @@ def _read_cells(cells: Path, grid: Grid) -> list[dict[str, Any]]:
         for defence in grid.defences
         for seed in grid.seeds
     )
-    return [read_json(path) for path in places if path.is_file()]
+    return [read_record(path) for path in places if path.is_file()]
 
 
 def _read_jobs(results: Path, grid: Grid) -> list[Job]:

@@ -11,10 +11,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 import yaml
-from markupsafe import Markup
 
 from mmrobust.artifacts import read_json, write_text
-from mmrobust.figures.notes import resolution_note
+from mmrobust.config import build
+from mmrobust.figures.notes import copies, resolution, resolution_note
 from mmrobust.figures.style import label, save_figure
 from mmrobust.figures.training import plot_training_history
 from mmrobust.report import words
@@ -22,6 +22,7 @@ from mmrobust.report.headline import headline
 from mmrobust.report.inputs import VERDICTS, Inputs, Job, read_inputs
 from mmrobust.report.strip import WIDTH, claim_strip
 from mmrobust.report.tables import result_groups
+from mmrobust.threat import ThreatModel
 
 FIGURES = {
     "recall_by_defence": "Recall at 1 by defence and attack. Whiskers that overlap do not prove a "
@@ -32,7 +33,7 @@ FIGURES = {
     "that the attack turns wrong. A model that is rarely right can look robust here: read it "
     "beside recall.",
 }
-MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+"""Figures of `results/<study>/figures/` in the order in which they are shown, with captions."""
 
 
 def write_report(
@@ -54,7 +55,7 @@ def write_report(
     """
     inputs = read_inputs(cfg, results)
     data = read_json(manifest) if manifest is not None and manifest.is_file() else None
-    write_text(out, _render(_view(cfg, inputs, data)))
+    write_text(out, _render(_view(cfg, results, inputs, data)))
 
 
 def _render(view: dict[str, Any]) -> str:
@@ -72,34 +73,39 @@ def _render(view: dict[str, Any]) -> str:
         "label": label,
         "linked": words.linked,
         "percent": words.percent,
+        "seeds": words.seeds,
     }
     css = importlib.resources.files("mmrobust.report").joinpath("style.css").read_text("utf-8")
-    return environment.get_template("template.html").render(css=Markup(css), **view)
+    return environment.get_template("template.html").render(css=css, **view)
 
 
-def _view(cfg: dict[str, Any], inputs: Inputs, data: dict[str, Any] | None) -> dict[str, Any]:
+def _view(
+    cfg: dict[str, Any], results: Path, inputs: Inputs, manifest: dict[str, Any] | None
+) -> dict[str, Any]:
     metrics, grid = inputs.metrics, inputs.grid
     top = None if metrics is None else headline(metrics, grid)
+    pictures = _pictures(inputs, manifest)
     return {
-        "study": str(cfg.get("study", "")),
-        "title": str(cfg.get("title") or cfg.get("study", "")),
+        "study": cfg["study"],
+        "title": cfg["title"],
         "headline": top,
         "tally": _tally(inputs.claims),
         "claims": inputs.claims,
         "strips": [claim_strip(claim) for claim in inputs.claims or []],
         "strip_width": WIDTH,
-        "figures": _figures(inputs, top.sentence if top else ""),
+        "figures": _figures(results / "figures", top.sentence if top else ""),
         "several_seeds": len(grid.seeds) > 1,
         "recall": [] if metrics is None else result_groups(metrics, grid, "recall_at_k"),
         "success": [] if metrics is None else result_groups(metrics, grid, "attack_success_rate"),
         "threats": _threats(cfg),
         "checks": _checks(inputs),
-        "training": _training(inputs),
+        "training": _training(inputs, cfg["title"], pictures),
+        "pictures": copies(pictures),
         "config": yaml.safe_dump(cfg, sort_keys=False, allow_unicode=True),
-        "data": _data(cfg, inputs, data),
+        "data": _data(cfg["dataset"]["name"], pictures, manifest),
         "jobs": inputs.jobs,
         "machines": _machines(inputs.jobs),
-        "total_s": sum(job.facts.get("wall_s", 0) for job in inputs.jobs if job.facts),
+        "total_s": sum(job.facts["wall_s"] for job in inputs.jobs if job.facts),
     }
 
 
@@ -108,47 +114,50 @@ def _tally(claims: list[dict[str, Any]] | None) -> list[tuple[str, int]]:
     return [(verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found]
 
 
-def _figures(inputs: Inputs, sentence: str) -> list[dict[str, str]]:
-    names = dict.fromkeys([*FIGURES, *inputs.figures])
+def _figures(folder: Path, sentence: str) -> list[dict[str, str]]:
+    places = {name: folder / f"{name}.svg" for name in FIGURES}
     return [
         {
             "name": name,
-            "caption": FIGURES.get(name, label(name)),
+            "caption": FIGURES[name],
             "alt": f"Chart: {label(name)}. {sentence} All its numbers stand in the tables below.",
-            "source": _data_uri(inputs.figures[name]) if name in inputs.figures else "",
+            "source": _data_uri(path) if path.is_file() else "",
         }
-        for name in names
+        for name, path in places.items()
     ]
 
 
 def _data_uri(path: Path) -> str:
     # an <img> of its own keeps the ids of two SVGs apart, and their scripts, if any, dead
     content = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f"data:{MEDIA_TYPES[path.suffix]};base64,{content}"
+    return f"data:image/svg+xml;base64,{content}"
 
 
-def _training(inputs: Inputs) -> str:
+def _training(inputs: Inputs, title: str, source_resolution: str) -> str:
     if inputs.history.empty:
         return ""
-    figure = plot_training_history(inputs.history, grid=inputs.grid)
+    figure = plot_training_history(
+        inputs.history, title=title, grid=inputs.grid, source_resolution=source_resolution
+    )
     with tempfile.TemporaryDirectory() as folder:
         _, svg = save_figure(figure, Path(folder) / "training_loss")
         return _data_uri(svg)
 
 
 def _threats(cfg: dict[str, Any]) -> list[dict[str, Any]]:
-    attacks = cfg.get("attacks") or {}
     return [
         {
             "name": name,
-            "sentences": words.threat_model_words(threat_model),
+            "sentences": words.threat_model_words(
+                build(ThreatModel, section, where=f"threat_models.{name}")
+            ),
             "attacks": [
                 label(attack)
-                for attack, settings in attacks.items()
-                if settings.get("threat_model") == name
+                for attack, settings in cfg["attacks"].items()
+                if settings["threat_model"] == name
             ],
         }
-        for name, threat_model in (cfg.get("threat_models") or {}).items()
+        for name, section in cfg["threat_models"].items()
     ]
 
 
@@ -156,26 +165,24 @@ def _checks(inputs: Inputs) -> list[dict[str, Any]]:
     """What each attack was measured to do, one row an attack and model."""
     rows = []
     for cell in inputs.cells:
-        checks = [words.check_words(*item) for item in (cell.get("checks") or {}).items()]
-        if checks and cell["attack"] != "clean":
+        checks = [words.check_words(*item) for item in cell["checks"].items()]
+        if checks:
             rows.append({**{key: cell[key] for key in ("attack", "defence", "seed")}, "of": checks})
     return rows
 
 
-def _data(cfg: dict[str, Any], inputs: Inputs, manifest: dict[str, Any] | None) -> dict[str, Any]:
-    name = str((cfg.get("dataset") or {}).get("name", "")) or "not named"
-    stored = manifest or {}
-    resolution = stored.get("source_resolution")
-    if resolution is None and inputs.metrics is not None:
-        known = [text for text in inputs.metrics["source_resolution"] if text]
-        resolution = known[0] if known else None
-    return {
-        "name": name,
-        "licence": stored.get("licence", ""),
-        "redistributable": stored.get("redistributable"),
-        "splits": stored.get("splits", {}),
-        "note": resolution_note(resolution, name),
-    }
+def _pictures(inputs: Inputs, manifest: dict[str, Any] | None) -> str:
+    """`source_resolution` of what was measured, as `metrics.csv` writes it: "" for none."""
+    if inputs.metrics is not None:
+        return resolution(inputs.metrics)
+    return (manifest or {}).get("source_resolution") or ""
+
+
+def _data(name: str, source_resolution: str, manifest: dict[str, Any] | None) -> dict[str, Any]:
+    stored = manifest or {"licence": "", "redistributable": None, "splits": {}}
+    keys = ("licence", "redistributable", "splits")
+    note = resolution_note(source_resolution, name)
+    return {"name": name, "note": note, **{key: stored[key] for key in keys}}
 
 
 def _machines(jobs: list[Job]) -> list[dict[str, Any]]:
@@ -183,7 +190,7 @@ def _machines(jobs: list[Job]) -> list[dict[str, Any]]:
     keys = ("processor", "cores", "memory_gb", "python", "git_commit", "versions")
     machines: list[dict[str, Any]] = []
     for job in jobs:
-        facts = {key: (job.facts or {}).get(key) for key in keys}
-        if job.facts and facts not in machines:
+        facts = {key: job.facts[key] for key in keys} if job.facts else None
+        if facts and facts not in machines:
             machines.append(facts)
     return sorted(machines, key=lambda facts: pd.Series(facts).astype(str).str.cat())

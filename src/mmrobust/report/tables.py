@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mmrobust.figures.notes import copies, resolution
 from mmrobust.figures.style import label
 from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, gallery_sizes, select
 from mmrobust.report.words import count, percent
@@ -65,10 +66,9 @@ class Group:
 def result_groups(metrics: pd.DataFrame, grid: Grid, metric: str) -> list[Group]:
     """All tables of a metric; the group that the figures show comes first."""
     groups: list[Group] = []
-    sizes: Sequence[int | None] = gallery_sizes(metrics) or [None]
-    for size in sizes:
-        for protocol in dict.fromkeys([*PROTOCOLS, *metrics["protocol"]]):
-            for labels in dict.fromkeys([*LABELS, *metrics["labels"]]):
+    for size in gallery_sizes(metrics):
+        for protocol in PROTOCOLS:
+            for labels in LABELS:
                 rows = select(
                     metrics,
                     metric=metric,
@@ -78,7 +78,7 @@ def result_groups(metrics: pd.DataFrame, grid: Grid, metric: str) -> list[Group]
                     gallery_images=size,
                 )
                 # the first k of the first group is what the figures show: it stands open
-                ks = sorted({int(k) for k in rows["k"].dropna()})
+                ks = sorted({int(k) for k in rows["k"]})
                 for part in [ks[:1], ks[1:]] if not groups else [ks]:
                     if part:
                         groups.append(
@@ -97,17 +97,16 @@ def _group(
     leading: bool,
 ) -> Group:
     attacks = [name for name in grid.attacks if metric == "recall_at_k" or name != "clean"]
-    name = METRICS.get(metric, metric)
+    name = METRICS[metric]
     title = [f"{name[0].upper()}{name[1:]} at {', '.join(str(k) for k in ks)}"]
-    title += [PROTOCOLS.get(protocol, protocol), LABELS.get(labels, labels)]
-    size = rows["gallery_images"].iloc[0]
-    if size == size:
-        title.append(f"galleries of {count(size)} images")
+    title += [PROTOCOLS[protocol], LABELS[labels]]
+    title.append(f"galleries of {count(rows['gallery_images'].iloc[0])} images")
+    pictures = copies(resolution(rows))
     of_recall = metric == "recall_at_k" and labels == "positives"
     positives = _positives(rows) if of_recall else {}
     tables = [
         Table(
-            caption=f"{name} at {k}, in percent",
+            caption=", ".join(part for part in (f"{name} at {k}, in percent", pictures) if part),
             columns=[label(attack) for attack in attacks],
             rows=_rows(rows[rows["k"] == k], grid, attacks),
             positives=positives,
@@ -135,7 +134,7 @@ def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str]) -> list[Row]:
 def _positives(rows: pd.DataFrame) -> dict[str, str]:
     """Mean number of positives of a query by direction; it is the data's, not a model's."""
     means = rows.groupby("direction")["positives_per_query"].mean()
-    return {} if means.isna().all() else {str(name): f"{mean:.2f}" for name, mean in means.items()}
+    return {str(name): f"{mean:.2f}" for name, mean in means.items()}
 
 
 def _number(cell: pd.DataFrame) -> Number:
@@ -144,9 +143,7 @@ def _number(cell: pd.DataFrame) -> Number:
     row = cell.iloc[0]
     if row["value"] != row["value"]:
         return Number(value="undefined", n=count(row["n"]), gap=True)
-    interval = (
-        "" if row["low"] != row["low"] else f"[{percent(row['low'])}, {percent(row['high'])}]"
-    )
+    interval = f"[{percent(row['low'])}, {percent(row['high'])}]"
     return Number(value=percent(row["value"]), interval=interval, n=count(row["n"]))
 
 

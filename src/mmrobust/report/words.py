@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from mmrobust.threat import ImageBudget, ThreatModel
+from mmrobust.threat import ThreatModel
 
 NOTHING = "\N{EN DASH}"
 
-KNOWLEDGE = {
-    "white_box": "The attacker knows the model and its weights (white box).",
-    "transfer": "The attacker knows another model and carries the attack over (transfer).",
-    "query": "The attacker only sees the model's answers to queries (query access).",
-}
+KNOWLEDGE = {"white_box": "The attacker knows the model and its weights (white box)."}
 CHECKS = {
     "max_abs_perturbation": "largest change of a pixel value",
     "max_words_changed": "most words changed in a caption",
@@ -28,12 +24,11 @@ def percent(value: float | None) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """A statistic with four decimals, with a true minus sign."""
-    return (
-        NOTHING
-        if value is None or value != value
-        else f"{value:.4f}".replace("-", "\N{MINUS SIGN}")
-    )
+    """A statistic with four decimals, with a true minus sign; a bound may be infinite."""
+    if value is None:
+        return NOTHING
+    text = "\N{INFINITY}" if math.isinf(value) else f"{abs(value):.4f}"
+    return f"\N{MINUS SIGN}{text}" if value < 0 else text
 
 
 def count(value: Any) -> str:
@@ -52,57 +47,41 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts[:2])
 
 
-def of_255(eps: float | str) -> str:
-    """A pixel budget as the papers write it: `0.00784...` or `"2/255"` -> `2/255`."""
-    if isinstance(eps, str):
-        return eps
+def seeds(text: str) -> str:
+    """Seeds of the ledger: `0` -> `seed 0`, `0 1 2` -> `seeds 0, 1, 2`."""
+    numbers = text.split()
+    return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+
+
+def of_255(eps: float) -> str:
+    """A pixel budget as the papers write it: `0.00784...` -> `2/255`."""
     steps = eps * 255
     # single precision leaves a few millionths beside a whole number
     return f"{round(steps)}/255" if abs(steps - round(steps)) < 1e-3 else f"{steps:.3g}/255"
 
 
-def threat_model_words(threat_model: Mapping[str, Any]) -> list[str]:
+def threat_model_words(threat: ThreatModel) -> list[str]:
     """A threat model as sentences: what the attacker knows, may do to pixels, and to words."""
-    knowledge = str(threat_model.get("knowledge", ThreatModel.knowledge))
-    return [
-        KNOWLEDGE.get(knowledge, f"Knowledge: {knowledge}."),
-        _image_words(threat_model.get("image")),
-        _text_words(threat_model.get("text")),
-    ]
+    sentences = [KNOWLEDGE[threat.knowledge]]
+    if threat.image is None:
+        sentences.append("Images stay untouched.")
+    else:
+        eps = of_255(threat.image.eps)
+        sentences.append(
+            f"Every pixel value may change by at most {eps} of its range (l-inf, eps = {eps})."
+        )
+    if threat.text is None:
+        sentences.append("Captions stay untouched.")
+    else:
+        words = "word" if threat.text.words == 1 else "words"
+        sentences.append(f"At most {threat.text.words} {words} of a caption may be replaced.")
+    return sentences
 
 
-def _image_words(budget: Mapping[str, Any] | None) -> str:
-    if not budget:
-        return "Images stay untouched."
-    norm, eps = budget.get("norm", ImageBudget.norm), of_255(budget.get("eps", NOTHING))
-    if norm == "linf":
-        return f"Every pixel value may change by at most {eps} of its range (l-inf, eps = {eps})."
-    if norm == "l2":
-        return f"The change of an image has a Euclidean length of at most {eps} (l2)."
-    return f"Image budget: {_listed(budget)}."
-
-
-def _text_words(budget: Mapping[str, Any] | None) -> str:
-    if not budget:
-        return "Captions stay untouched."
-    words = budget.get("words")
-    if set(budget) == {"words"}:
-        return f"At most {words} {'word' if words == 1 else 'words'} of a caption may be replaced."
-    return f"Text budget: {_listed(budget)}."
-
-
-def _listed(budget: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in budget.items())
-
-
-def check_words(name: str, value: Any) -> tuple[str, str]:
+def check_words(name: str, value: float) -> tuple[str, str]:
     """A measured check of a cell as (what, how much)."""
-    what = CHECKS.get(name, name.replace("_", " "))
-    if name == "max_abs_perturbation" and value is not None:
-        return what, of_255(float(value))
-    if isinstance(value, float):
-        return what, f"{value:.3g}"
-    return what, NOTHING if value is None else str(value)
+    much = of_255(value) if name == "max_abs_perturbation" else f"{value:.3g}"
+    return CHECKS[name], much
 
 
 def linked(text: str) -> list[tuple[str, bool]]:
