@@ -6,9 +6,12 @@ what happens to lie on this machine.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
+import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,10 @@ from snakemake.settings.types import (
     StorageSettings,
 )
 
-import mmrobust.config  # noqa: F401  (or the copy's Snakefile would bring its own in here)
+import fingerprint
+import mmrobust.study  # noqa: F401  (or the copy's Snakefile would bring its own in here)
+from mmrobust.errors import UserError
+from planned import claim_ids
 
 PROJECT = Path(__file__).parents[2]
 STUDIES = sorted(path.stem for path in PROJECT.glob("config/*.yaml") if path.stem != "claims")
@@ -42,6 +48,7 @@ class Job:
     wildcards: dict[str, str]
     inputs: frozenset[str]
     outputs: frozenset[str]
+    command: str
     params: dict[str, Any]
     threads: int
     resources: dict[str, Any]
@@ -92,6 +99,7 @@ def described(job: Any) -> Job:
         wildcards=dict(job.wildcards_dict),
         inputs=frozenset(map(str, job.input)),
         outputs=frozenset(map(str, job.output)),
+        command=job.rule.shellcmd or "",
         params={name: job.params.get(name) for name in job.params.keys()},  # noqa: SIM118
         threads=job.threads,
         resources=dict(job.resources.items()),
@@ -105,7 +113,7 @@ def test_each_study_plans_every_step(plan, study):
     counts: dict[str, int] = {}
     for job in plan(study):
         counts[job.rule] = counts.get(job.rule, 0) + 1
-    assert counts.pop("download_data", None) == (2 if study == "flickr8k" else None)
+    assert counts.pop("download_data", None) == (1 if study == "flickr8k" else None)
     assert counts == {
         "prepare_data": 1,
         "train_tokenizer": 1,
@@ -144,24 +152,11 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
             for key in outer:
                 target = target[key]
             target[last] = value
-        edited = clone / "edited.yaml"
+        edited = clone / "edited" / "smoke.yaml"
+        edited.parent.mkdir(exist_ok=True)
         edited.write_text(yaml.safe_dump(config, sort_keys=False))
         with contextlib.chdir(clone):
-            after = {
-                (job.rule, str(job.wildcards)): job for job in graph(edited, "all", needed=False)
-            }
-        before = {(job.rule, str(job.wildcards)): job for job in plan("smoke")}
-        return {
-            (rule, after[rule, wildcards].wildcards.get("defence", ""))
-            for rule, wildcards in after
-            if told(after[rule, wildcards]) != told(before[rule, wildcards])
-        }
-
-    def named(jobs: list[Job]) -> dict[tuple[str, str], Job]:
-        return {(job.rule, str(job.wildcards)): job for job in jobs}
-
-    def told(job: Job) -> dict[str, Any]:
-        return {name: job.params.get(name) for name in ("cfg", "code", "title")}
+            return told_otherwise(plan("smoke"), graph(edited, "all", needed=False))
 
     defences = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())["defences"]
     evaluations = {("evaluate_model", name) for name in defences}
@@ -169,6 +164,68 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
     assert changed(title="Another title") == shown
     assert changed(attacks__pgd__steps=7) == {*evaluations, ("write_report", "")}
     assert changed(defences__mat__steps=7) == {("train_model", "mat"), ("write_report", "")}
+
+
+def told_otherwise(before: list[Job], after: list[Job]) -> set[tuple[str, str]]:
+    """Rule and defence of the jobs whose parameters differ; any of them would run again."""
+
+    def named(jobs: list[Job]) -> dict[tuple[str, str], Job]:
+        return {(job.rule, str(job.wildcards)): job for job in jobs}
+
+    old, new = named(before), named(after)
+    return {
+        (rule, job.wildcards.get("defence", ""))
+        for (rule, wildcards), job in new.items()
+        if job.params != old[rule, wildcards].params
+    }
+
+
+def test_another_schema_of_configurations_reruns_nothing(plan, fresh_clone):
+    """It is generated anew with each attack or defence that is added."""
+    other = fresh_clone("schema")
+    schema = other / "src" / "mmrobust" / "study.schema.json"
+    schema.write_text(json.dumps({**json.loads(schema.read_text()), "$comment": "altered"}))
+    with contextlib.chdir(other):
+        after = graph(Path("config/smoke.yaml"), "all", needed=False)
+    assert all(job.params.get("code") for job in after if job.rule != "all")
+    assert told_otherwise(plan("smoke"), after) == set()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
+    """All but the modules that a registry selects: those are added by name."""
+    source = PROJECT / "src"
+
+    def covered_modules(roots: Any, *, source: Path) -> str:
+        return " ".join(sorted(fingerprint.closure(roots, source=source)))
+
+    monkeypatch.setattr(fingerprint, "fingerprint", covered_modules)
+    with contextlib.chdir(clone):
+        jobs = graph(Path("config") / f"{study}.yaml", "all", needed=False)
+    verbs = set()
+    for job in jobs:
+        for verb in re.findall(r"python -m mmrobust (\S+)", job.command):
+            verbs.add(verb)
+            imported = modules_of_verb(verb, source)
+            assert imported, verb
+            assert imported <= set(job.params["code"].split()), job.rule
+    assert len(verbs) == (8 if study == "flickr8k" else 7)
+
+
+def modules_of_verb(verb: str, source: Path) -> set[str]:
+    """The package's modules that a verb of the command line imports, directly or not."""
+    tree = ast.parse((source / "mmrobust" / "cli.py").read_bytes())
+    [function] = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == verb.replace("-", "_")
+    ]
+    names = {
+        name
+        for name, is_module in fingerprint._imported(function, "mmrobust.cli")
+        if name.startswith("mmrobust") and (is_module or fingerprint._found(name, source))
+    }
+    return set(fingerprint.closure(names, source=source)) if names else set()
 
 
 def test_threads_and_devices_follow_the_study_and_not_the_cores(plan):
@@ -203,13 +260,55 @@ def test_the_workflow_is_free_of_lint(tool, clone):
     assert "Congratulations" in done.stdout
 
 
-def test_bad_configuration_is_one_clear_line(tool, clone):
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            "smoke",
+            "evaluation:",
+            "evaluatoin:",
+            "unknown key in bad/smoke.yaml: 'evaluatoin'; did you mean 'evaluation'?",
+        ),
+        (
+            "smoke",
+            "undefended_collapses]",
+            "undefended_colapses]",
+            "unknown claim in bad/smoke.yaml: claims: 'undefended_colapses'; "
+            "did you mean 'undefended_collapses'?",
+        ),
+        (
+            "copied",
+            "title: ",
+            "title: Copy of ",
+            "bad/copied.yaml: `study` is 'smoke'; it must be the file's name",
+        ),
+    ],
+    ids=["unknown key", "unknown claim", "a copy that keeps the study's name"],
+)
+def test_bad_configuration_is_one_clear_line(tool, clone, name, old, new, message):
     text = (clone / "config" / "smoke.yaml").read_text()
-    (clone / "bad.yaml").write_text(text.replace("evaluation:", "evaluatoin:"))
-    done = tool("snakemake", "-n", "--configfile", "bad.yaml", cwd=clone, check=False)
+    assert old in text
+    bad = clone / "bad" / f"{name}.yaml"
+    bad.parent.mkdir(exist_ok=True)
+    bad.write_text(text.replace(old, new))
+    config = f"bad/{name}.yaml"
+    done = tool("snakemake", "-n", "--configfile", config, cwd=clone, check=False)
     assert done.returncode != 0
-    assert "evaluatoin" in done.stdout
+    assert message in done.stdout
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["claims: [{statement: no id}]", "- a list", "claims: [", ""])
+def test_broken_claims_are_one_clear_line(tmp_path, text):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"claims\.yaml: not a list of claims with ids"):
+        claim_ids(path)
+
+
+def test_a_changed_list_of_checksums_checks_the_raw_files_again(plan):
+    [download] = [job for job in plan("flickr8k") if job.rule == "download_data"]
+    assert download.inputs == {"data/raw/flickr8k.sha256", "data/raw/lexicon.sha256"}
 
 
 # DVC's stages against Snakemake's graph
@@ -247,17 +346,18 @@ def test_stages_say_what_the_graph_does(plan, stages, clone, study, phase):
     assert jobs
     made = {file for job in jobs for file in job.outputs}
     assert {file for file in made if not covered(file, outs)} == set(), "made, not in outs"
+    assert {out for out in outs if not any(covered(file, {out}) for file in made)} == set(), (
+        "in outs, no job makes it"
+    )
     dependencies = {
         os.path.relpath(dep.fs_path, clone) for dep in stage.deps if not hasattr(dep, "params")
     }
     read = {file for job in jobs for file in job.inputs} - made
     assert {file for file in read if not covered(file, dependencies)} == set(), "read, not in deps"
-    code = {"src/mmrobust", "workflow/rules"}
-    for dependency in dependencies - code:
-        at_hand = f"{dependency}.sha256" if dependency.endswith("sources.json") else dependency
-        is_checksums = at_hand.startswith("data/raw/")
-        assert is_checksums or any(covered(file, {dependency}) for file in read), "nothing reads it"
+    code = {"Snakefile", "requirements.lock", "src/mmrobust", "workflow/lib", "workflow/rules"}
     assert code <= dependencies
+    for dependency in dependencies - code:
+        assert any(covered(file, {dependency}) for file in read), f"nothing reads {dependency}"
 
 
 @pytest.mark.parametrize("study", STUDIES)

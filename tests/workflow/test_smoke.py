@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import getpass
 import json
 import os
@@ -82,6 +83,19 @@ def test_run_facts_name_no_host_user_or_path(clone):
         assert str(clone) not in text
         assert socket.gethostname() not in text
         assert f'"{getpass.getuser()}"' not in text
+
+
+def test_no_job_needs_more_than_4_gb(clone):
+    facts = sorted((clone / "results" / "smoke").rglob("run.json"))
+    peaks = {str(path): json.loads(path.read_text())["peak_memory_mb"] for path in facts}
+    for path in sorted((clone / "logs" / "smoke").rglob("*.tsv")):
+        with path.open(newline="") as stream:
+            [measured] = csv.DictReader(stream, delimiter="\t")
+        # Snakemake samples every few seconds and may miss a job that is shorter than that.
+        if measured["max_rss"] not in ("-", "NA"):
+            peaks[str(path)] = float(measured["max_rss"])
+    assert any(name.endswith(".tsv") for name in peaks)
+    assert {name: peak for name, peak in peaks.items() if not 0 < peak < 4096} == {}
 
 
 def test_one_core_gives_the_same_bytes_as_two(clone, fresh_clone, tool):

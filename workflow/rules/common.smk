@@ -11,11 +11,13 @@ sys.path[:0] = [str(SOURCE), str(ROOT / "workflow" / "lib")]
 
 import registered
 from ledger import record_run
-from mmrobust.config import parse_study
 from mmrobust.errors import UserError
+from planned import planned_study
 
 try:
-    study = parse_study(config, where="configuration")
+    study = planned_study(
+        config, files=workflow.configfiles, claims=Path("config/claims.yaml")
+    )
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -44,7 +46,7 @@ RAW_DATASETS = registered.class_constant(
 
 wildcard_constraints:
     study=re.escape(STUDY),
-    dataset=r"\w+",
+    dataset=re.escape(study.dataset["name"]),
     defence="|".join(map(re.escape, DEFENCES)),
     seed=r"\d+",
 

@@ -2,8 +2,11 @@
 
 
 # Raw files are no outputs: Snakemake deletes a job's outputs before it runs, and what was
-# downloaded or linked by hand must stay.
+# downloaded or linked by hand must stay. A list of checksums that the first download of a dataset
+# starts is an input from the second run on, which holds the files against it once more.
 rule download_data:
+    input:
+        checksums=committed_checksums(),
     output:
         sources="data/raw/{dataset}/sources.json",
     log:

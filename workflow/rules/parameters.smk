@@ -4,7 +4,6 @@ Snakemake compares both with those of the last run. They hold what the job reads
 that nothing else reruns it.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -58,16 +57,11 @@ def tokenizer_cfg(wildcards):
 
 def train_cfg(wildcards):
     """What `train-model` needs for one defence and seed."""
-    return recipe(wildcards.defence, int(wildcards.seed))
-
-
-def recipe(defence, seed):
-    """What `train-model` needs for a defence and a seed."""
     return as_json(
         {
             **sections("model", "training", "threads", "device"),
-            "defence": study.defences[defence],
-            "seed": seed,
+            "defence": study.defences[wildcards.defence],
+            "seed": int(wildcards.seed),
         }
     )
 
@@ -90,38 +84,24 @@ def evaluate_cfg(wildcards):
     )
 
 
+def grid():
+    """The names of the study's cells, in its order: what else lies beside them isn't its own."""
+    return {"defences": DEFENCES, "seeds": study.seeds, "attacks": ATTACKS}
+
+
 def tabulate_cfg(wildcards):
-    """What `tabulate` needs: the study's cells, in its order."""
-    return as_json(
-        {"defences": DEFENCES, "seeds": study.seeds, "attacks": ATTACKS}
-    )
+    """What `tabulate` needs."""
+    return as_json(grid())
 
 
 def claims_cfg(wildcards):
     """What `judge-claims` needs."""
-    return as_json(sections("study", "seeds", "claims", "evaluation"))
+    return as_json({**sections("study", "claims", "evaluation"), **grid()})
 
 
 def report_cfg(wildcards):
     """What `write-report` needs: the whole study, in the order that its author gave it."""
     return json.dumps(asdict(study))
-
-
-def train_work(wildcards):
-    """Where a killed training job is resumed: one place for each way to make a model."""
-    made_by = [
-        STUDY,
-        data_cfg(wildcards),
-        data_code(wildcards),
-        tokenizer_cfg(wildcards),
-        tokenizer_code(wildcards),
-    ]
-    defence = wildcards.defence
-    while defence is not None:
-        made_by += [defence, recipe(defence, int(wildcards.seed)), method_code(defence)]
-        defence = study.defences[defence].get("initial")
-    key = hashlib.sha256(as_json(made_by).encode()).hexdigest()[:16]
-    return os.path.join("work", "train", key)
 
 
 # Fingerprints of the code of one job
@@ -152,25 +132,29 @@ def download_code(wildcards):
 
 
 def data_code(wildcards):
-    return code_of("mmrobust.data.prepared", *dataset_modules())
+    return code_of("mmrobust.data.prepare", *dataset_modules())
 
 
 def tokenizer_code(wildcards):
-    return code_of("mmrobust.models.tokenizer")
+    return code_of("mmrobust.training.tokenizer")
 
 
 def train_code(wildcards):
-    return method_code(wildcards.defence)
-
-
-def method_code(name):
-    """The code behind the training of one defence."""
-    defence = study.defences[name]
+    defence = study.defences[wildcards.defence]
     method = registered.modules(
         "mmrobust.training:TRAINING_METHODS", [defence["method"]], source=SOURCE
     )
     inner = [value for key, value in defence.items() if key != "method"]
     return code_of("mmrobust.training.run", *method, *attack_modules(inner))
+
+
+def train_work(wildcards):
+    """Where a killed training job is resumed: never from a state that other code made.
+
+    The state itself says from which configuration and files it was made.
+    """
+    name = f"seed{wildcards.seed}-{train_code(wildcards)}"
+    return os.path.join("work", "train", wildcards.study, wildcards.defence, name)
 
 
 def attack_code(attack):

@@ -38,18 +38,33 @@ def cell_files():
     )
 
 
-def evaluation_files():
-    """All cells and the tables made of them."""
-    tables = expand(
-        "results/{study}/{file}", study=STUDY, file=["metrics.csv", "metrics.json"]
-    )
-    runs = expand(
+def evaluation_run_files():
+    """The run facts of every evaluation job."""
+    return expand(
         "results/{study}/cells/{defence}/seed{seed}/run.json",
         study=STUDY,
         defence=DEFENCES,
         seed=study.seeds,
     )
-    return [*cell_files(), *runs, *tables]
+
+
+def training_record_files():
+    """The loss curves and run facts of every training job."""
+    return expand(
+        "results/{study}/models/{defence}/seed{seed}/{file}",
+        study=STUDY,
+        defence=DEFENCES,
+        seed=study.seeds,
+        file=["history.csv", "run.json"],
+    )
+
+
+def evaluation_files():
+    """All cells and the tables made of them."""
+    tables = expand(
+        "results/{study}/{file}", study=STUDY, file=["metrics.csv", "metrics.json"]
+    )
+    return [*cell_files(), *evaluation_run_files(), *tables]
 
 
 def figure_files():
@@ -94,6 +109,12 @@ def initial_model(wildcards):
         seed=wildcards.seed,
         file=["model.safetensors", "model.json", "tokenizer.json"],
     )
+
+
+def committed_checksums():
+    """The lists that raw files are held against; the first download starts one that is missing."""
+    lists = expand("data/raw/{name}.sha256", name=RAW_DATASETS)
+    return [file for file in lists if os.path.exists(file)]
 
 
 def raw_sources(wildcards):

@@ -38,6 +38,8 @@ rule write_report:
         claims="results/{study}/claims.csv",
         figures=figure_files(),
         cells=cell_files(),
+        runs=evaluation_run_files(),
+        training=training_record_files(),
         manifest="data/processed/{study}/manifest.json",
     output:
         page=report(
