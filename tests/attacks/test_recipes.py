@@ -49,6 +49,7 @@ def run(
     )
 
 
+@torch.no_grad()
 def similarity(model: ToyEncoder, batch: RetrievalBatch, found: Adversarial | None) -> torch.Tensor:
     """Of each caption with its own image."""
     images, captions = (found.images, found.captions) if found else (batch.images, batch.captions)

@@ -40,6 +40,7 @@ def loss_of(method: TrainingMethod, model: ToyEncoder, batch: TrainingBatch) -> 
     return torch.stack(list(losses.values())).sum()
 
 
+@torch.no_grad()
 def clip_loss(model: ToyEncoder, images: torch.Tensor, captions: Sequence[str]) -> float:
     """CLIP's loss pair by pair, from its definition."""
     image, text = model.encode_image(images), model.encode_text(captions)
