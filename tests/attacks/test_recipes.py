@@ -174,7 +174,7 @@ def sga_step_by_step(model: ToyEncoder, batch: RetrievalBatch, attack: SGA) -> A
             for i, word in enumerate(words)
             for other in substitutes(word)
         ]
-        scores = [float(model.encode_text([option])[0] @ image) for option in options]
+        scores = [(model.encode_text([option])[0] @ image).item() for option in options]
         return options[scores.index(min(scores))]
 
     own = batch.caption_image.tolist()
