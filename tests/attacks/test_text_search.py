@@ -32,7 +32,7 @@ def by_brute_force(model: ToyEncoder, caption: str, guide: torch.Tensor) -> floa
     for position, word in enumerate(words):
         for other in LEXICON.get(word, []):
             options.append(" ".join([*words[:position], other, *words[position + 1 :]]))
-    return max(-float(model.encode_text([option])[0] @ guide) for option in options)
+    return max(-(model.encode_text([option])[0] @ guide).item() for option in options)
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,7 +44,7 @@ def test_one_word_equals_brute_force(captions: list[str], seed: int) -> None:
         model, captions, guide, budget=TextBudget(words=1), substitutes=substitutes
     )
     for before, after, towards in zip(captions, found, guide, strict=True):
-        value = -float(model.encode_text([after])[0] @ towards)
+        value = -(model.encode_text([after])[0] @ towards).item()
         assert value == pytest.approx(by_brute_force(model, before, towards), abs=1e-5)
         assert words_changed(before, after) <= 1
     torch.testing.assert_close(embeddings, embed_captions(model, found))
