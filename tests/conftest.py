@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from fnmatch import fnmatch
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,3 +56,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the policy and the markers."""
     config.addinivalue_line("markers", "workflow: runs a whole study; minutes")
     config.pluginmanager.register(SkipPolicy(), "skip_policy")
+
+
+@pytest.fixture(scope="session")
+def made_up() -> ModuleType:
+    """The module that makes up a study; test folders are not packages, so it is loaded by path."""
+    path = Path(__file__).parent / "figures" / "made_up.py"
+    spec = importlib.util.spec_from_file_location("made_up", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
