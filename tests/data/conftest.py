@@ -1,11 +1,11 @@
-"""Tiny files in the official layout of Flickr8k, and the real ones where there are any."""
+"""Tiny files in the layouts of their authors, and the real ones where there are any."""
 
 from __future__ import annotations
 
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,26 @@ class Flickr8kFiles:
         for name, content in Flickr8kFiles.photograph_files().items():
             (raw / "Flicker8k_Dataset" / name).write_bytes(content)
         return raw
+
+
+def write_word_pairs(folder: Path, **files: str | bytes) -> Path:
+    """Write the three files of word pairs; those not given hold one pair of no caption's words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents: dict[str, str | bytes] = {
+        "ppdb_synonyms": "mediaeval medieval\n",
+        "ppdb_antonyms": "imports exports\n",
+        "wordnet_antonyms": "irritate soothe\n",
+    }
+    assert files.keys() <= contents.keys()
+    for name, content in (contents | files).items():
+        data = content.encode() if isinstance(content, str) else content
+        (folder / f"{name}.txt").write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def word_pairs() -> Callable[..., Path]:
+    return write_word_pairs
 
 
 @pytest.fixture

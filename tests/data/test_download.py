@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from mmrobust.errors import UserError
 
 PAIRS = b"".join(b"word%d other%d\n" % (n, n) for n in range(20_000))
 NAME = "ppdb_synonyms.txt"
+ANTONYMS = {"ppdb_antonyms.txt": b"big small\n", "wordnet_antonyms.txt": b"hot cold\n"}
+FILES = {NAME: PAIRS, **ANTONYMS}
 CHUNK = 65_536  # what is kept of a broken transfer are whole chunks
 
 
@@ -98,10 +101,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 class Fetch:
-    """`download` of the synonym pairs, with no real waiting."""
+    """`download` of the synonym pairs, with no real waiting; the antonyms are there already."""
 
     def __init__(self, raw: Path, server: Server) -> None:
         self.raw, self.server = raw, server
+        (raw / "lexicon").mkdir(parents=True)
+        for name, content in ANTONYMS.items():
+            (raw / "lexicon" / name).write_bytes(content)
         self.waits: list[float] = []
         self.place = raw / "lexicon" / NAME
 
@@ -114,7 +120,8 @@ class Fetch:
         return download(dataset, config, self.raw, out, sleep=self.waits.append)
 
     def leftovers(self) -> list[str]:
-        return [path.name for path in self.raw.rglob("*") if path.is_file()]
+        files = [path.name for path in self.raw.rglob("*") if path.is_file()]
+        return [name for name in files if name not in ANTONYMS]
 
 
 @pytest.fixture
@@ -125,10 +132,12 @@ def fetch(tmp_path: Path, server: Server) -> Fetch:
 def test_good_file(fetch: Fetch, capsys: pytest.CaptureFixture[str]) -> None:
     facts = fetch()
     assert fetch.place.read_bytes() == PAIRS
-    digest = hashlib.sha256(PAIRS).hexdigest()
-    assert facts == {"files": {NAME: {"sha256": digest, "bytes": len(PAIRS)}}}
+    digests = {n: hashlib.sha256(body).hexdigest() for n, body in FILES.items()}
+    assert facts == {
+        "files": {n: {"sha256": digests[n], "bytes": len(body)} for n, body in FILES.items()}
+    }
     assert read_json(fetch.raw / "lexicon/sources.json") == facts
-    assert read_checksums(fetch.raw / "lexicon.sha256") == {NAME: digest}
+    assert read_checksums(fetch.raw / "lexicon.sha256") == digests
     assert sorted(fetch.leftovers()) == ["lexicon.sha256", NAME, "sources.json"]
     assert fetch.place.stat().st_mode & 0o044 == 0o044
     assert fetch.waits == []
@@ -142,7 +151,9 @@ def test_filled_folder_asks_nothing(fetch: Fetch) -> None:
 
 
 def test_imported_files_ask_nothing(tmp_path: Path, fetch: Fetch) -> None:
-    (tmp_path / NAME).write_bytes(PAIRS)
+    shutil.rmtree(fetch.raw)
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
     assert import_data("lexicon", tmp_path, fetch.raw) == fetch() == fetch.configured({})
     assert fetch.server.requests == []
 
@@ -175,7 +186,6 @@ def test_next_run_goes_on(fetch: Fetch) -> None:
 
 @pytest.mark.parametrize("part", [b"of an older file", PAIRS + b"longer", PAIRS])
 def test_part_that_does_not_fit_is_dropped(fetch: Fetch, part: bytes) -> None:
-    fetch.place.parent.mkdir(parents=True)
     fetch.place.with_name(f".{NAME}.part").write_bytes(part)
     fetch()
     assert fetch.place.read_bytes() == PAIRS
@@ -214,12 +224,12 @@ def test_wrong_checksum_leaves_nothing(fetch: Fetch) -> None:
 
 
 def test_committed_checksums_serve_and_hold(fetch: Fetch) -> None:
-    fetch.raw.mkdir()
     committed = fetch.raw / "lexicon.sha256"
-    committed.write_text(f"{hashlib.sha256(PAIRS).hexdigest()}  {NAME}\n")
+    lines = {n: f"{hashlib.sha256(body).hexdigest()}  {n}\n" for n, body in FILES.items()}
+    committed.write_text("".join(lines.values()))
     fetch(sha256=None)
     assert fetch.place.read_bytes() == PAIRS
-    committed.write_text(f"{'1' * 64}  {NAME}\n")
+    committed.write_text("".join((lines | {NAME: f"{'1' * 64}  {NAME}\n"}).values()))
     with pytest.raises(UserError, match=rf"{NAME}: sha256 is \w+, .*lexicon.sha256 says 1111"):
         fetch()
     with pytest.raises(UserError, match=rf"{NAME}: sha256 is \w+, `dataset.sources.*says 2222"):
@@ -262,22 +272,22 @@ def test_archive_that_writes_outside_is_refused(fetch: Fetch, unpack: bool) -> N
 
 def test_archive_is_unpacked_on_demand(fetch: Fetch, flickr8k_files) -> None:
     folder = flickr8k_files.write_archives(fetch.raw / "flickr8k")
-    (folder.parent / "lexicon").mkdir()
-    (folder.parent / "lexicon" / NAME).write_bytes(PAIRS)
+    fetch.place.write_bytes(PAIRS)
     body = (folder / "Flickr8k_text.zip").read_bytes()
     config = a_flickr8k_config(fetch.server, body, unpack=True)
     facts = fetch.configured(config, "flickr8k")
-    assert set(facts["files"]) == {"Flickr8k_Dataset.zip", "Flickr8k_text.zip", NAME}
+    assert set(facts["files"]) == {"Flickr8k_Dataset.zip", "Flickr8k_text.zip", *FILES}
     assert (folder / "Flickr8k_text/Flickr8k.token.txt").is_file()
     assert fetch.configured(config, "flickr8k") == facts
 
 
-def test_files_elsewhere_are_recorded(tmp_path: Path, fetch: Fetch, flickr8k_files) -> None:
+def test_files_elsewhere_are_recorded(
+    tmp_path: Path, fetch: Fetch, flickr8k_files, word_pairs
+) -> None:
     folder = flickr8k_files.write_folder(tmp_path / "mine")
-    pairs = tmp_path / "pairs.txt"
-    pairs.write_bytes(PAIRS)
-    facts = fetch.configured({"raw": str(folder), "synonyms": str(pairs)}, "flickr8k")
-    assert {"Flicker8k_Dataset/", "Flickr8k.token.txt", "pairs.txt"} <= facts["files"].keys()
+    pairs = word_pairs(tmp_path / "pairs")
+    facts = fetch.configured({"raw": str(folder), "lexicon": str(pairs)}, "flickr8k")
+    assert {"Flicker8k_Dataset/", "Flickr8k.token.txt", *FILES} <= facts["files"].keys()
     assert fetch.leftovers() == ["sources.json"]
 
 

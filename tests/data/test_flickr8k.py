@@ -10,16 +10,32 @@ import pytest
 
 from mmrobust.data import DATASETS
 from mmrobust.data.flickr8k import Flickr8k
-from mmrobust.data.prepared import FILES, SPLITS, load_lexicon, load_manifest, load_split
+from mmrobust.data.lexicon import STOP_WORDS
+from mmrobust.data.prepared import (
+    FILES,
+    SPLITS,
+    Lexicon,
+    load_lexicon,
+    load_manifest,
+    load_split,
+)
 from mmrobust.errors import UserError
 from mmrobust.registry import resolve
 
+PAIRS = {
+    "ppdb_synonyms.txt": "thing object\nthing stuff\nnumber figure\nlike similar\nlike alike\n",
+    "ppdb_antonyms.txt": "thing nothing\nlarge small\n",
+    "wordnet_antonyms.txt": "like unlike\nalike like\n",
+}
+
 
 def prepare(tmp_path: Path, raw: Path, **settings: object) -> Path:
-    pairs = tmp_path / "pairs.txt"
-    pairs.write_text("thing object\nthing stuff\nnumber figure\nlike similar\n")
+    pairs = tmp_path / "pairs"
+    pairs.mkdir(parents=True, exist_ok=True)
+    for name, content in PAIRS.items():
+        (pairs / name).write_text(content)
     out = tmp_path / "out"
-    config = {"raw": str(raw), "synonyms": str(pairs), "image_size": 8}
+    config = {"raw": str(raw), "lexicon": str(pairs), "image_size": 8}
     Flickr8k(**(config | settings)).prepare(out, seed=0)
     return out
 
@@ -38,7 +54,12 @@ def test_archives_are_prepared(tmp_path: Path, flickr8k_files) -> None:
     assert manifest["splits"]["test"] == {"images": 2, "captions": 10}
     assert manifest["source_resolution"] == "12x8"
     assert manifest["redistributable"] is False
-    assert load_lexicon(out)["thing"] == ["object", "stuff"]
+    assert load_lexicon(out) == Lexicon(
+        synonyms={"thing": ("object", "stuff"), "number": ("figure",), "like": ("similar",)},
+        alternatives={},
+        antonyms={"thing": ("nothing",), "like": ("alike", "unlike")},
+        stop_words=STOP_WORDS,
+    )
 
 
 def test_folder_gives_the_same_bytes_as_archives(tmp_path: Path, flickr8k_files) -> None:
@@ -135,7 +156,7 @@ def test_bad_photograph_is_named(
     raw = flickr8k_files.write_archives(tmp_path / "raw", photographs=photographs)
     with pytest.raises(UserError, match=message):
         prepare(tmp_path, raw)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.txt", "raw"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs", "raw"]
 
 
 def test_damaged_archive_is_named(tmp_path: Path, flickr8k_files) -> None:
@@ -160,8 +181,8 @@ def test_missing_raw_files_tell_how_to_get_them(tmp_path: Path) -> None:
 
 def test_missing_pairs_tell_how_to_get_them(tmp_path: Path, flickr8k_files) -> None:
     raw = flickr8k_files.write_archives(tmp_path / "raw")
-    with pytest.raises(UserError, match=r"gone.txt: file of synonym pairs is missing; .*lexicon"):
-        prepare(tmp_path, raw, synonyms=str(tmp_path / "gone.txt"))
+    with pytest.raises(UserError, match=r"gone/ppdb_synonyms.txt: file of word pairs is .*lexicon"):
+        prepare(tmp_path, raw, lexicon=str(tmp_path / "gone"))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +203,7 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
 def test_real_photographs(tmp_path: Path, real_data: Path) -> None:
     Flickr8k(
         raw=str(real_data / "flickr8k"),
-        synonyms=str(real_data / "lexicon" / "ppdb_synonyms.txt"),
+        lexicon=str(real_data / "lexicon"),
         image_size=32,
         splits={"train": 20, "dev": 5, "test": 5},
     ).prepare(tmp_path / "out", seed=0)
@@ -192,4 +213,6 @@ def test_real_photographs(tmp_path: Path, real_data: Path) -> None:
         assert loaded.images.std(axis=(1, 2, 3)).min() > 5  # photographs, not blank fields
     words = {word for caption in loaded.captions for word in caption.split()}
     assert all(word.isalnum() for word in words)
-    assert len(load_lexicon(tmp_path / "out")) > 50
+    lexicon = load_lexicon(tmp_path / "out")
+    assert len(lexicon.synonyms) > 50
+    assert len(lexicon.antonyms) > 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -27,10 +28,20 @@ def a_split(n: int = 3, *, size: int = 4, seed: int = 0) -> prepared.Split:
     )
 
 
+def a_lexicon(**changes: object) -> prepared.Lexicon:
+    words: dict[str, object] = {
+        "synonyms": {"big": ("large", "huge")},
+        "alternatives": {"big": ("small", "large"), "below": ("above",)},
+        "antonyms": {"big": ("small",)},
+        "stop_words": frozenset({"the", "a", "of"}),
+    }
+    return prepared.Lexicon(**(words | changes))
+
+
 def write(out: Path, **changes: object) -> None:
     splits = {name: a_split(seed=seed) for seed, name in enumerate(prepared.SPLITS)}
     arguments: dict[str, object] = {
-        "lexicon": {"big": ["large", "huge"]},
+        "lexicon": a_lexicon(),
         "dataset": "toy",
         "licence": "CC0",
         "redistributable": True,
@@ -50,7 +61,7 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.caption_image, expected.caption_image)
     assert loaded.positives.dtype == bool
     np.testing.assert_array_equal(loaded.positives.toarray(), expected.positives.toarray())
-    assert prepared.load_lexicon(tmp_path / "toy") == {"big": ["large", "huge"]}
+    assert prepared.load_lexicon(tmp_path / "toy") == a_lexicon()
     manifest = prepared.load_manifest(tmp_path / "toy")
     assert manifest["splits"]["test"] == {"images": 3, "captions": 6}
     assert manifest["image_size"] == 4
@@ -64,7 +75,11 @@ def test_same_content_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     same = a_split(seed=0)
     shuffled = sp.coo_array(same.positives).tocsc()  # another storage order, the same matrix
     doubled = prepared.Split(same.images, same.captions, same.caption_image, sp.csr_array(shuffled))
-    write(tmp_path / "second", splits={"train": doubled})
+    turned = a_lexicon(
+        alternatives={"below": ("above",), "big": ("small", "large")},
+        stop_words=frozenset(["of", "a", "the"]),
+    )
+    write(tmp_path / "second", splits={"train": doubled}, lexicon=turned)
     for name in prepared.FILES:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     with zipfile.ZipFile(tmp_path / "first/train/positives.npz") as archive:
@@ -72,11 +87,11 @@ def test_same_content_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_replaces_an_earlier_version_and_sweeps_what_a_killed_run_left(tmp_path: Path) -> None:
-    write(tmp_path / "toy", lexicon={"old": ["ancient"]})
+    write(tmp_path / "toy", lexicon=a_lexicon(synonyms={"old": ("ancient",)}))
     (tmp_path / ".toy.part").mkdir()
     (tmp_path / ".toy.part" / "junk").touch()
     write(tmp_path / "toy")
-    assert "big" in prepared.load_lexicon(tmp_path / "toy")
+    assert prepared.load_lexicon(tmp_path / "toy") == a_lexicon()
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
@@ -168,9 +183,74 @@ def test_unknown_split_and_foreign_manifest(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(UserError, match="did you mean 'train'"):
         prepared.load_split(tmp_path, "trian")
-    (tmp_path / "lexicon.json").write_text('{"big": "large"}')
-    with pytest.raises(UserError, match=r"lexicon.json: not a mapping"):
-        prepared.load_lexicon(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match=r"manifest.json: not the manifest"):
         prepared.load_manifest(tmp_path)
+
+
+def test_lexicon_file_holds_sorted_words_and_ranked_substitutes(tmp_path: Path) -> None:
+    write(tmp_path)
+    text = (tmp_path / "lexicon.json").read_text()
+    assert json.loads(text) == {
+        "synonyms": {"big": ["large", "huge"]},
+        "alternatives": {"below": ["above"], "big": ["small", "large"]},
+        "antonyms": {"big": ["small"]},
+        "stop_words": ["a", "of", "the"],
+    }
+    keys = re.findall(r'^ *"(\w+)": ', text, flags=re.MULTILINE)
+    assert keys == [
+        *("alternatives", "below", "big"),
+        *("antonyms", "big"),
+        "stop_words",
+        *("synonyms", "big"),
+    ]
+
+
+NO_WORD = "is not one word in lower case"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"synonyms": None}, "'synonyms' is missing; prepare the dataset again"),
+        ({"antonyms": None}, "'antonyms' is missing; prepare the dataset again"),
+        ({"antonym": {}}, "unknown key 'antonym'; did you mean 'antonyms'"),
+        ({"antonyms": ["big"]}, "antonyms: not a mapping of words to lists of words"),
+        ({"synonyms": {"big": "large"}}, r"synonyms\.big: 'large' is not a list of words"),
+        ({"synonyms": {"big": []}}, r"synonyms\.big: lists no words; allowed: one or more others"),
+        ({"synonyms": {"big": ["huge", "big"]}}, r"synonyms\.big: lists the word itself; allowed"),
+        ({"alternatives": {"big": ["huge", "huge"]}}, r"alternatives\.big: 'huge' is listed twice"),
+        ({"alternatives": {"big": ["very big"]}}, rf"alternatives\.big: 'very big' {NO_WORD}"),
+        ({"alternatives": {"Big": ["huge"]}}, f"alternatives: 'Big' {NO_WORD}"),
+        ({"antonyms": {"big": [3]}}, rf"antonyms\.big: 3 {NO_WORD}"),
+        ({"stop_words": ["a", ""]}, f"stop_words: '' {NO_WORD}"),
+        ({"stop_words": {"a": 1}}, r"stop_words: \{'a': 1\} is not a list of words"),
+    ],
+)
+def test_bad_lexicon_is_named_by_file_and_key(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    write(tmp_path)
+    path = tmp_path / "lexicon.json"
+    words = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in words.items() if value is not None}))
+    with pytest.raises(UserError, match=rf"lexicon\.json: {message}"):
+        prepared.load_lexicon(tmp_path)
+
+
+def test_lexicon_of_another_layout_or_nowhere_is_named(tmp_path: Path) -> None:
+    for content in ("[]", '"words"'):
+        (tmp_path / "lexicon.json").write_text(content)
+        with pytest.raises(UserError, match=r"lexicon\.json: not a lexicon \(allowed: an object"):
+            prepared.load_lexicon(tmp_path)
+    (tmp_path / "lexicon.json").write_text('{"big": ["large"]}')  # synonyms alone
+    with pytest.raises(UserError, match=r"lexicon\.json: 'synonyms' is missing; prepare"):
+        prepared.load_lexicon(tmp_path)
+    with pytest.raises(UserError, match=r"nowhere/lexicon\.json: file is missing"):
+        prepared.load_lexicon(tmp_path / "nowhere")
+
+
+def test_nothing_is_written_when_the_lexicon_is_bad(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"toy: lexicon: synonyms\.big: 'very large' is not one"):
+        write(tmp_path / "toy", lexicon=a_lexicon(synonyms={"big": ("very large",)}))
+    assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,8 @@ from mmrobust.data.raw import import_data, raw_needs, read_checksums
 from mmrobust.errors import UserError
 from mmrobust.registry import resolve
 
+LEXICON = Path(__file__).parents[2] / "data/raw/lexicon.sha256"
+
 
 @pytest.fixture
 def source(tmp_path: Path, flickr8k_files) -> Path:
@@ -79,6 +81,26 @@ def test_other_files_than_committed_need_a_word(
     assert not (raw / "flickr8k/sources.json").exists()
 
 
+def test_word_pairs_are_linked_and_held_to_their_checksums(tmp_path: Path, word_pairs) -> None:
+    raw, source = tmp_path / "raw", word_pairs(tmp_path / "source")
+    facts = import_data("lexicon", source, raw)
+    names = ["ppdb_antonyms.txt", "ppdb_synonyms.txt", "wordnet_antonyms.txt"]
+    assert sorted(facts["files"]) == sorted(read_checksums(raw / "lexicon.sha256")) == names
+    assert all((raw / "lexicon" / name).resolve() == source / name for name in names)
+    word_pairs(source, wordnet_antonyms="big small\n")
+    with pytest.raises(UserError, match=r"wordnet_antonyms.txt: sha256 is \w+, .*says"):
+        import_data("lexicon", source, raw)
+    (source / "ppdb_antonyms.txt").unlink()
+    with pytest.raises(UserError, match=r"source: ppdb_antonyms.txt is missing"):
+        import_data("lexicon", source, raw)
+
+
+def test_the_real_word_pairs_are_the_committed_ones(tmp_path: Path, real_data: Path) -> None:
+    facts = import_data("lexicon", real_data / "lexicon", tmp_path)
+    found = {name: fact["sha256"] for name, fact in facts["files"].items()}
+    assert found == read_checksums(LEXICON)
+
+
 def test_bad_sources(tmp_path: Path, source: Path) -> None:
     raw = tmp_path / "raw"
     (source / "Flickr8k_Dataset.zip").unlink()
@@ -111,7 +133,7 @@ def test_list_of_checksums_must_be_one(tmp_path: Path, source: Path) -> None:
 
 def test_needs() -> None:
     needs = {key: files.dataset for key, files in raw_needs("flickr8k").items()}
-    assert needs == {"raw": "flickr8k", "synonyms": "lexicon"}
+    assert needs == {"raw": "flickr8k", "lexicon": "lexicon"}
     assert raw_needs("scenes") == {}
 
 

@@ -55,7 +55,7 @@ def download(
         folder = raw_root / expected.dataset
         place = Path(config.get(key) or folder)
         if not place.resolve().is_relative_to(folder.resolve()):
-            found = {place.name: place} if place.is_file() else expected.locate(place)
+            found = expected.locate(place)
             facts["files"] |= file_facts(found)["files"]
         else:
             facts["files"] |= _fill(expected, config, raw_root, sleep=sleep)["files"]

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from mmrobust.data.file_tree import FileTree, open_tree
 from mmrobust.data.flickr8k_text import CAPTIONS, LISTS, check_listed, read_captions, read_lists
-from mmrobust.data.lexicon import PpdbSynonyms, build_lexicon
+from mmrobust.data.lexicon import WordPairs, build_lexicon
 from mmrobust.data.photographs import decode_photograph
 from mmrobust.data.prepared import (
     SPLITS,
+    Lexicon,
     Split,
     building,
     create_images,
@@ -46,10 +47,10 @@ class Flickr8k:
     """Folder of the two archives, or of their unpacked files."""
     image_size: int = 64
     """Side of the prepared square images in pixels."""
-    synonyms: str = "data/raw/lexicon/ppdb_synonyms.txt"
-    """File of synonym pairs, two words a line, from which the text attack's lexicon is made."""
+    lexicon: str = "data/raw/lexicon"
+    """Folder of the files of word pairs from which the text attacks' lexicon is made."""
     max_substitutes: int = 10
-    """Substitutes kept for a word of the lexicon."""
+    """Synonyms kept for a word of the lexicon."""
     splits: Mapping[str, int | None] = field(default_factory=dict)
     """Split -> how many of its first images are used; null or left out: all."""
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Flickr8k:
         "Flickr8k_Dataset.zip": ("Flicker8k_Dataset",),
         "Flickr8k_text.zip": (CAPTIONS, *LISTS.values()),
     }
-    raw_datasets: ClassVar[Mapping[str, str]] = {"flickr8k": "raw", "lexicon": "synonyms"}
+    raw_datasets: ClassVar[Mapping[str, str]] = {"flickr8k": "raw", "lexicon": "lexicon"}
     licence: ClassVar[str] = (
         "photographs: their Flickr authors', for non-commercial research and education only; "
         "captions: as published with Hodosh, Young and Hockenmaier 2013; not to be redistributed"
@@ -72,6 +73,7 @@ class Flickr8k:
         "them for non-commercial research and education only and not to pass them on."
     )
     redistributable: ClassVar[bool] = False
+    decides_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the fields' values."""
@@ -79,7 +81,7 @@ class Flickr8k:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"dataset.{name}: {value!r}, allowed: an integer of at least 1")
-        files = (*self.raw_files, *PpdbSynonyms.raw_files)
+        files = (*self.raw_files, *WordPairs.raw_files)
         for name in self.sources:
             if name not in files:
                 raise unknown_name("file under dataset.sources", name, files)
@@ -130,12 +132,12 @@ class Flickr8k:
         archive, raw = self.raw_files[0], Path(self.raw)
         return open_tree(raw, archive, folders, sample="*.jpg", dataset="flickr8k")
 
-    def _lexicon(self, captions: Mapping[str, list[list[str]]]) -> dict[str, list[str]]:
+    def _lexicon(self, captions: Mapping[str, list[list[str]]]) -> Lexicon:
         """Lexicon of the captions, given as split -> photograph -> captions."""
         flat = {split: [c for group in captions[split] for c in group] for split in SPLITS}
         everywhere = (caption for split in SPLITS for caption in flat[split])
         return build_lexicon(
-            Path(self.synonyms), everywhere, flat["train"], max_substitutes=self.max_substitutes
+            Path(self.lexicon), everywhere, flat["train"], max_substitutes=self.max_substitutes
         )
 
     def _limited(self, split: str, names: list[str]) -> list[str]:

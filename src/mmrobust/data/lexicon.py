@@ -1,18 +1,20 @@
-"""Substitutes for the words of natural captions, from a file of synonym pairs.
+"""Synonyms and antonyms of the words of natural captions, from files of word pairs.
 
 The pairs are those of counter-fitting (Mrksic et al. 2016, arXiv 1603.00892), taken there from
-the paraphrase database PPDB. They hold inflections ("dog dogs") and spellings beside synonyms,
-and are blind to context: a substitute keeps the meaning by and large, not always. Results on
-photographs say so; the embedded world `scenes` is where validity is exact.
+the paraphrase database PPDB and, more antonyms, from WordNet. Those of synonyms hold inflections
+("dog dogs") and spellings too, and all are blind to context: a substitute keeps the meaning by
+and large, not always. Results on photographs say so; the embedded world `scenes` is where
+validity is exact.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import ClassVar
 
+from mmrobust.data.prepared import Lexicon
 from mmrobust.errors import UserError
 
 _FUNCTION_WORDS = """
@@ -34,60 +36,84 @@ STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 _INSULTS = frozenset({"negro", "negroes", "negros", "colored", "coloured"})
 
 
-class PpdbSynonyms:
-    """The raw file of synonym pairs, to `mmrobust import-data lexicon FROM`."""
+class WordPairs:
+    """The raw files of word pairs, two words a line, to `mmrobust import-data lexicon FROM`."""
 
-    raw_files: ClassVar[tuple[str, ...]] = ("ppdb_synonyms.txt",)
-    licence: ClassVar[str] = "Apache-2.0 (counter-fitting); derived from PPDB, CC BY 3.0 US"
+    synonyms: ClassVar[tuple[str, ...]] = ("ppdb_synonyms.txt",)
+    antonyms: ClassVar[tuple[str, ...]] = ("ppdb_antonyms.txt", "wordnet_antonyms.txt")
+    raw_files: ClassVar[tuple[str, ...]] = (*synonyms, *antonyms)
+    licence: ClassVar[str] = (
+        "Apache-2.0 (counter-fitting); derived from PPDB, CC BY 3.0 US, and WordNet, "
+        "WordNet licence"
+    )
 
 
 def build_lexicon(
-    pairs: Path,
+    folder: Path,
     captions: Iterable[str],
     training_captions: Iterable[str],
     *,
     max_substitutes: int,
-) -> dict[str, list[str]]:
-    """Substitutes for the words of `captions`.
+) -> Lexicon:
+    """Lexicon of natural captions.
 
-    Every caption word that the file knows is a key, test captions included: a lexicon is the
+    Every caption word that the files know is a key, test captions included: a lexicon is the
     attacker's knowledge of the language and learns nothing. Only the order, in which the more
     frequent word comes first and ties stand alphabetically, is counted on training captions.
 
     Args:
-        pairs: text file of two words a line; each is a substitute for the other. Pairs with
-            anything but letters in them are left out.
+        folder: of the files of `WordPairs`. A pair holds in both directions; pairs with anything
+            but letters in them, or a stop word, are left out.
         captions: all normalised captions.
         training_captions: those of the training split.
-        max_substitutes: substitutes kept for a word.
+        max_substitutes: synonyms kept for a word. Antonyms, which are asked what a substitute
+            must not be, are all kept.
 
     Returns:
-        Lower-case word -> 1 to `max_substitutes` substitutes, keys sorted, no stop words.
+        Synonyms and antonyms of the captions' words; two words that are antonyms of each other
+        are no synonyms. No alternatives: there is no grammar that tells which words fit.
 
     Raises:
-        UserError: the file is missing, or a line is not two words of UTF-8.
+        UserError: a file is missing, or a line is not two words of UTF-8.
     """
-    neighbours = _read_pairs(pairs)
+    synonyms = _read_pairs(folder, WordPairs.synonyms)
+    antonyms = _read_pairs(folder, WordPairs.antonyms)
     frequency = Counter(word for caption in training_captions for word in caption.split())
     words = {word for caption in captions for word in caption.split()}
-    return {
-        word: sorted(neighbours[word], key=lambda other: (-frequency[other], other))[
-            :max_substitutes
-        ]
-        for word in sorted(words & neighbours.keys())
-    }
+
+    def ranked(others: Set[str]) -> tuple[str, ...]:
+        return tuple(sorted(others, key=lambda other: (-frequency[other], other)))
+
+    kept = {word: synonyms[word] - antonyms.get(word, set()) for word in words & synonyms.keys()}
+    return Lexicon(
+        synonyms={
+            word: ranked(others)[:max_substitutes] for word, others in kept.items() if others
+        },
+        alternatives={},
+        antonyms={word: ranked(antonyms[word]) for word in words & antonyms.keys()},
+        stop_words=STOP_WORDS,
+    )
 
 
-def _read_pairs(path: Path) -> dict[str, set[str]]:
-    """Word -> its substitutes, in both directions."""
+def _read_pairs(folder: Path, names: Iterable[str]) -> dict[str, set[str]]:
+    """Word -> the words that some file pairs it with, in both directions."""
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        for one, other in _pairs(folder / name):
+            neighbours[one].add(other)
+            neighbours[other].add(one)
+    return dict(neighbours)
+
+
+def _pairs(path: Path) -> Iterator[list[str]]:
+    """The pairs of two different content words of a file."""
     try:
         lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{path}: file of synonym pairs is missing; "
+            f"{path}: file of word pairs is missing; "
             "import it by `mmrobust import-data lexicon FROM`"
         ) from None
-    neighbours: dict[str, set[str]] = defaultdict(set)
     for number, line in enumerate(lines, start=1):
         try:
             words = line.decode("utf-8").lower().split()
@@ -95,11 +121,8 @@ def _read_pairs(path: Path) -> dict[str, set[str]]:
             raise UserError(f"{path}: line {number} is not UTF-8 ({error})") from None
         if words and len(words) != 2:
             raise UserError(f"{path}: line {number} holds {len(words)} words, allowed: 2")
-        if not words or words[0] == words[1] or not all(map(_is_content_word, words)):
-            continue
-        neighbours[words[0]].add(words[1])
-        neighbours[words[1]].add(words[0])
-    return dict(neighbours)
+        if words and words[0] != words[1] and all(map(_is_content_word, words)):
+            yield words
 
 
 def _is_content_word(word: str) -> bool:

@@ -1,4 +1,4 @@
-"""The verb `prepare-data`: a dataset's section to the prepared format."""
+"""The verb `prepare-data`: a dataset's section to the object it configures, to files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ def prepare_data(cfg: Mapping[str, Any], *, out: Path) -> None:
         cfg: sections `dataset` (with its `name`) and `data_seed`.
         out: folder of the prepared dataset.
     """
-    section = dict(cfg["dataset"])
-    cls: type[Any] = resolve(DATASETS, section.pop("name"), kind="dataset", base=object)
-    dataset: Dataset = build(cls, section, where="dataset")
-    dataset.prepare(out, seed=cfg["data_seed"])
+    build_dataset(cfg["dataset"]).prepare(out, seed=cfg["data_seed"])
+
+
+def build_dataset(section: Mapping[str, Any]) -> Dataset:
+    """The dataset that a study's section `dataset` (with its `name`) configures.
+
+    Raises:
+        UserError: an unknown dataset, or a key or value that it does not allow.
+    """
+    values = dict(section)
+    cls: type[Any] = resolve(DATASETS, values.pop("name"), kind="dataset", base=object)
+    dataset: Dataset = build(cls, values, where="dataset")
+    return dataset

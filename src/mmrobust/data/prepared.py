@@ -2,7 +2,7 @@
 
 A prepared dataset is a folder of plain files (`FILES`): uint8 images that are memory-mapped, so
 that training never waits for a decoder, a caption table, a sparse matrix of which captions are
-true of which images, a lexicon for the text attack, and a manifest with the sha256 of each.
+true of which images, a lexicon for the text attacks, and a manifest with the sha256 of each.
 Equal content gives equal bytes: no file holds a time, a path or a random order.
 """
 
@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 LEXICON = "lexicon.json"
 FILES = (LEXICON, *(f"{split}/{name}" for split in SPLITS for name in SPLIT_FILES), MANIFEST)
 
+_WORD_MAPS = ("synonyms", "alternatives", "antonyms")
 _CAPTION_SCHEMA = pa.schema([("caption", pa.string()), ("image", pa.int32())])
 
 
@@ -47,6 +48,24 @@ class Split:
     """bool (C, N): the caption is true of the image."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lexicon:
+    """What an attacker knows of a dataset's language.
+
+    A word is in lower case and holds no space; it never stands among its own substitutes.
+    """
+
+    synonyms: Mapping[str, tuple[str, ...]]
+    """A word -> substitutes that keep the meaning, the best first."""
+    alternatives: Mapping[str, tuple[str, ...]]
+    """A word -> words that can stand in its place whatever they mean, the commonest first; empty
+    for a language without a grammar that tells."""
+    antonyms: Mapping[str, tuple[str, ...]]
+    """A word -> its opposites."""
+    stop_words: frozenset[str]
+    """Words that carry grammar and no content."""
+
+
 def one_image_positives(caption_image: np.ndarray, n_images: int) -> sp.csr_array:
     """Positives matrix (C, N) of the classic labels: a caption is true of its own image only."""
     n = len(caption_image)
@@ -60,7 +79,7 @@ def write_prepared(
     out: Path,
     splits: Mapping[str, Split],
     *,
-    lexicon: Mapping[str, list[str]],
+    lexicon: Lexicon,
     dataset: str,
     licence: str,
     redistributable: bool,
@@ -71,14 +90,14 @@ def write_prepared(
     Args:
         out: folder to fill; files of an earlier version are replaced, the manifest last.
         splits: exactly `train`, `dev` and `test`.
-        lexicon: lower-case word -> substitutes that keep the meaning, best first.
+        lexicon: what the text attacks know of the captions' language.
         dataset: registry name.
         licence: terms of the images and captions, one line.
         redistributable: whether artifacts that hold them may be pushed.
         source_resolution: "WxH" of the source photographs, "varying", or None if drawn.
 
     Raises:
-        UserError: a split that contradicts itself.
+        UserError: a split that contradicts itself, or a lexicon of what are no words.
     """
     with building(out) as folder:
         for name, split in splits.items():
@@ -135,15 +154,15 @@ def write_labels(folder: Path, name: str, split: Split) -> None:
     sp.save_npz(folder / name / "positives.npz", canonical)
 
 
-def publish(
-    folder: Path, out: Path, lexicon: Mapping[str, list[str]], facts: Mapping[str, object]
-) -> None:
+def publish(folder: Path, out: Path, lexicon: Lexicon, facts: Mapping[str, object]) -> None:
     """Add lexicon and manifest to a built `folder` and move its files to `out`.
 
     The old manifest goes first and the new one comes last: a killed run leaves none, so that
     a mixture of two versions never loads.
     """
-    write_json(folder / LEXICON, {word: list(others) for word, others in lexicon.items()})
+    words = _lexicon_json(lexicon)
+    _read_lexicon(words, f"{out}: lexicon")
+    write_json(folder / LEXICON, words)
     loaded = {split: _read_labels(folder, split) for split in SPLITS}
     sizes = {split.images.shape[1] for split in loaded.values()}
     if len(sizes) > 1:
@@ -173,15 +192,9 @@ def load_manifest(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def load_lexicon(root: Path) -> dict[str, list[str]]:
-    """Lexicon (word -> substitutes) of the prepared dataset in `root`."""
-    lexicon = read_json(root / LEXICON)
-    if not isinstance(lexicon, dict) or not all(
-        isinstance(others, list) and all(isinstance(other, str) for other in others)
-        for others in lexicon.values()
-    ):
-        raise UserError(f"{root / LEXICON}: not a mapping of words to lists of words")
-    return lexicon
+def load_lexicon(root: Path) -> Lexicon:
+    """Lexicon of the prepared dataset in `root`; `UserError` naming file and key if it is bad."""
+    return _read_lexicon(read_json(root / LEXICON), str(root / LEXICON))
 
 
 def load_split(root: Path, split: str) -> Split:
@@ -207,6 +220,62 @@ def load_split(root: Path, split: str) -> Split:
     if found != manifest["splits"].get(split) or loaded.images.shape[1] != manifest["image_size"]:
         raise UserError(f"{root / split / 'images.npy'}: shape differs from {MANIFEST}")
     return loaded
+
+
+def _lexicon_json(lexicon: Lexicon) -> dict[str, Any]:
+    """The lexicon as it stands in its file; keys are sorted when it is written."""
+    maps = {
+        name: {word: list(others) for word, others in getattr(lexicon, name).items()}
+        for name in _WORD_MAPS
+    }
+    return {**maps, "stop_words": sorted(lexicon.stop_words)}
+
+
+def _read_lexicon(value: Any, where: str) -> Lexicon:
+    """Read what `_lexicon_json` makes; a `UserError` starts with `where` and names the key."""
+    keys = (*_WORD_MAPS, "stop_words")
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: not a lexicon (allowed: an object of {', '.join(keys)})")
+    for key in keys:
+        if key not in value:
+            raise UserError(f"{where}: {key!r} is missing; prepare the dataset again")
+    for key in value:
+        if key not in keys:
+            raise UserError(f"{where}: {unknown_name('key', key, keys)}")
+    synonyms, alternatives, antonyms = (
+        _read_word_map(value[name], f"{where}: {name}") for name in _WORD_MAPS
+    )
+    return Lexicon(
+        synonyms=synonyms,
+        alternatives=alternatives,
+        antonyms=antonyms,
+        stop_words=frozenset(_read_words(value["stop_words"], f"{where}: stop_words")),
+    )
+
+
+def _read_word_map(value: Any, where: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: not a mapping of words to lists of words")
+    _read_words(list(value), where)
+    others = {word: _read_words(listed, f"{where}.{word}") for word, listed in value.items()}
+    for word, listed in others.items():
+        if not listed or word in listed:
+            flaw = "lists the word itself" if listed else "lists no words"
+            raise UserError(f"{where}.{word}: {flaw}; allowed: one or more others")
+    return others
+
+
+def _read_words(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise UserError(f"{where}: {value!r} is not a list of words")
+    seen: set[str] = set()
+    for word in value:
+        if not isinstance(word, str) or word.split() != [word] or word != word.lower():
+            raise UserError(f"{where}: {word!r} is not one word in lower case")
+        if word in seen:
+            raise UserError(f"{where}: {word!r} is listed twice")
+        seen.add(word)
+    return tuple(value)
 
 
 def _read_labels(root: Path, split: str) -> Split:

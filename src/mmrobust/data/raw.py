@@ -22,7 +22,7 @@ from mmrobust.registry import resolve
 SOURCES = "sources.json"
 
 # Raw data that datasets share and that is no dataset itself.
-_RESOURCES: Mapping[str, str] = {"lexicon": "mmrobust.data.lexicon:PpdbSynonyms"}
+_RESOURCES: Mapping[str, str] = {"lexicon": "mmrobust.data.lexicon:WordPairs"}
 
 
 @dataclass(frozen=True, kw_only=True)

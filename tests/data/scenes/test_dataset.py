@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from mmrobust.artifacts import read_json
-from mmrobust.data.prepared import load_split
+from mmrobust.data.prepared import load_lexicon, load_split
 from mmrobust.data.scenes.dataset import Scenes
+from mmrobust.data.scenes.lexicon import lexicon
 from mmrobust.data.scenes.scene import graph_keys
 from mmrobust.data.scenes.truth import are_true, is_true
-from mmrobust.data.scenes.vocabulary import MEANINGS, VOCABULARY, lexicon
+from mmrobust.data.scenes.vocabulary import MEANINGS, VOCABULARY
 from mmrobust.errors import UserError
 
 SPLITS = {"train": 60, "dev": 12, "test": 15}
@@ -62,7 +63,7 @@ def test_manifest_and_lexicon(prepared):
     assert manifest["redistributable"] is True
     assert manifest["source_resolution"] is None
     assert manifest["image_size"] == 40
-    assert read_json(prepared / "lexicon.json") == lexicon()
+    assert load_lexicon(prepared) == lexicon()
 
 
 def test_graphs_are_distinct_within_and_across_splits():

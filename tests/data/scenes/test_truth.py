@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmrobust.data.scenes.captions import draw_captions, draw_propositions, speak
+from mmrobust.data.scenes.lexicon import lexicon
 from mmrobust.data.scenes.scene import Scene, SceneObject, draw_scenes
 from mmrobust.data.scenes.truth import are_true, is_true, positives_matrix
 from mmrobust.data.scenes.vocabulary import (
@@ -18,7 +19,6 @@ from mmrobust.data.scenes.vocabulary import (
     SHAPES,
     SIZES,
     VOCABULARY,
-    lexicon,
 )
 
 SEEDS = st.integers(0, 2**32)
@@ -85,7 +85,7 @@ def test_one_word_of_another_value_makes_a_caption_false(seed):
 @given(seed=SEEDS)
 def test_substitutes_of_the_lexicon_keep_the_truth(seed):
     rng = np.random.default_rng(seed)
-    substitutes = lexicon()
+    substitutes = lexicon().synonyms
     scenes = draw_scenes(60, rng)
     captions = draw_captions(scenes, rng, per_scene=1, detail=0.8, rare_word_rate=0.3)
     all_replaced, one_replaced = [], []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from mmrobust.data.scenes import vocabulary
 from mmrobust.data.scenes.grammar import parse
-from mmrobust.data.scenes.vocabulary import MEANINGS, VOCABULARY, lexicon
+from mmrobust.data.scenes.vocabulary import MEANINGS, OPPOSITES, VOCABULARY
 
 
 def test_every_word_has_one_concept():
@@ -26,12 +26,12 @@ def test_common_words_are_the_names_of_the_values():
         assert tuple(words[0] for words in VOCABULARY[kind]) == names
 
 
-def test_lexicon_is_symmetric_and_holds_no_word_for_itself():
-    substitutes = lexicon()
-    for word, others in substitutes.items():
-        assert word not in others
-        assert len(others) == len(set(others)) > 0
-        assert all(word in substitutes[other] for other in others)
+def test_opposites_are_mutual_and_of_one_kind():
+    for concept, opposite in OPPOSITES.items():
+        assert OPPOSITES[opposite] == concept != opposite
+        here, there = MEANINGS[concept], MEANINGS[opposite]
+        assert here.kind == there.kind
+        assert VOCABULARY[here.kind][here.value][0] == concept  # named by its common word
 
 
 def test_rare_words_read_like_common_ones():

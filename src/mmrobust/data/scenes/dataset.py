@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -12,10 +12,11 @@ import numpy as np
 from mmrobust.data.prepared import SPLITS, Split, write_prepared
 from mmrobust.data.scenes.captions import draw_captions
 from mmrobust.data.scenes.knobs import misalign_captions, repeat_captions
+from mmrobust.data.scenes.lexicon import lexicon
 from mmrobust.data.scenes.render import render
 from mmrobust.data.scenes.scene import IntArray, SceneArrays, draw_distinct_scenes, graph_keys
-from mmrobust.data.scenes.truth import positives_matrix
-from mmrobust.data.scenes.vocabulary import lexicon
+from mmrobust.data.scenes.truth import BoolArray, are_true, positives_matrix
+from mmrobust.data.truth import Truth
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.randomness import numpy_generator
 
@@ -36,6 +37,7 @@ class Scenes:
 
     licence: ClassVar[str] = "Apache-2.0 (generated)"
     redistributable: ClassVar[bool] = True
+    decides_truth: ClassVar[bool] = True
 
     splits: Mapping[str, int] = field(default_factory=_default_splits)
     """Number of scenes of train, dev and test, each in 1..100000."""
@@ -105,6 +107,33 @@ class Scenes:
         """The scene of each image of `split`, in the order of the prepared images."""
         scenes = self.scenes(seed=seed)[split]
         return scenes.take(np.repeat(np.arange(len(scenes)), self._renderings(split)))
+
+    def truth(self, split: str, *, seed: int) -> Truth:
+        """What decides whether captions hold of images of `split`, see `mmrobust.data.truth`.
+
+        It asks the scene that was drawn, so a caption may be true of an image whose own captions
+        are false by `misalignment`; text that is no sentence of the grammar is true of none.
+
+        Args:
+            split: `train`, `dev` or `test`.
+            seed: the one the dataset was prepared with.
+
+        Raises:
+            UserError: there is no such split.
+        """
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
+        scenes = self.image_scenes(split, seed=seed)
+
+        def holds(captions: Sequence[str], images: Sequence[int]) -> BoolArray:
+            rows = np.asarray(images, dtype=np.int64)
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(scenes):
+                raise ValueError(
+                    f"images {rows.min()}..{rows.max()} of {len(scenes)} of split {split!r}"
+                )
+            return are_true(captions, scenes.take(rows))
+
+        return holds
 
     def _renderings(self, split: str) -> int:
         return self.renderings_per_scene if split == "train" else 1

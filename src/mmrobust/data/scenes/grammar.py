@@ -80,7 +80,7 @@ class Propositions:
 
 
 # A sentence is matched as a string of one letter per word: capitals are concepts.
-_FUNCTION_WORDS = {
+FUNCTION_WORDS = {
     "a": "a", "an": "a", "the": "t", "of": "f", "to": "o", "and": "&", "with": "+", "on": "@",
     "against": "@", "there": "e", "here": "e", "we": "w", "see": "s", "this": "d", "is": "i",
     "which": "k",
@@ -91,14 +91,15 @@ _KINDS = {
 }  # fmt: skip
 
 
-def _letter(word: str) -> str:
+def word_class(word: str) -> str:
+    """The letter of a content word; words of one letter can stand in each other's place."""
     kind, value = MEANINGS[word]
     if kind == "relation":
         return "H" if value in (LEFT, RIGHT) else "V"
     return _KINDS[kind]
 
 
-_LETTERS = {**_FUNCTION_WORDS, **{word: _letter(word) for word in MEANINGS}}
+_LETTERS = {**FUNCTION_WORDS, **{word: word_class(word) for word in MEANINGS}}
 
 _NOUN_PHRASE = "[at]S?CO"
 _RELATION = "(?:(?:ot)?Hf|V)"

@@ -76,12 +76,14 @@ MEANINGS: Mapping[str, Meaning] = {
     for word in words
 }
 
-
-def lexicon() -> dict[str, list[str]]:
-    """Each content word and the other words of its concept: substitutes that keep the meaning."""
-    return {
-        word: [other for other in words if other != word]
-        for concepts in VOCABULARY.values()
-        for words in concepts
-        for word in words
-    }
+OPPOSITES: Mapping[str, str] = {
+    "small": "large",
+    "large": "small",
+    "left": "right",
+    "right": "left",
+    "above": "below",
+    "below": "above",
+    "dark": "light",
+    "light": "dark",
+}
+"""Concept -> its opposite, as common words; no other concept has one."""
