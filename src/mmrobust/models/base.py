@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -33,8 +34,20 @@ class DualEncoder(Protocol):
         """Token ids (B, T), int64, on the CPU; T is the longest caption's length, rest padded."""
         ...
 
-    def encode_tokens(self, tokens: Tensor) -> Tensor:
-        """Embed token ids (B, T) as unit vectors (B, D)."""
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """What the text tower reads for token ids (B, T): (B, T, W), before positions."""
+        ...
+
+    def encode_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Embed token ids (B, T) as unit vectors (B, D).
+
+        `embedded` (B, T, W) stands in for `embed_tokens(tokens)` where gradients with respect to
+        it are wanted.
+        """
+        ...
+
+    def word_spans(self, caption: str) -> list[tuple[int, int]]:
+        """Rows [start, stop) of `tokenize([caption])` that each word of a caption takes."""
         ...
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
@@ -43,4 +56,44 @@ class DualEncoder(Protocol):
 
     def modules(self) -> Iterator[nn.Module]:
         """All modules, so that their train/eval mode can be set aside and restored."""
+        ...
+
+
+@dataclass(frozen=True)
+class PiecePredictions:
+    """What a masked language model expects at each position of a caption.
+
+    Fields:
+        ids: (T, k) the k likeliest word pieces of each position, best first; row 0 is [CLS].
+        scores: (T, k) their logits.
+        spans: first and one past the last piece of each word, counted without [CLS]: word w has
+            rows start + 1 to stop + 1 of `ids`. A word beyond the context starts behind them.
+    """
+
+    ids: Tensor
+    scores: Tensor
+    spans: tuple[tuple[int, int], ...]
+
+
+class MaskedLanguageModel(Protocol):
+    """A BERT as text attacks use it: which words would stand here, and how alike texts are."""
+
+    def predict(self, captions: Sequence[str], *, k: int) -> list[PiecePredictions]:
+        """Predictions for the captions as they are, without masking any word."""
+        ...
+
+    def perplexity(self, ids: Tensor) -> Tensor:
+        """Perplexity (N,) of sequences of pieces (N, L) taken by themselves."""
+        ...
+
+    def piece(self, number: int) -> str:
+        """A piece as text; the inner ones of a word keep their mark `##`."""
+        ...
+
+    def join(self, numbers: Sequence[int]) -> str:
+        """Several pieces as text."""
+        ...
+
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        """Embed captions as unit vectors (C, H)."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -93,7 +94,8 @@ class OpenClipDualEncoder(nn.Module):
         std: Sequence[float],
     ) -> None:
         super().__init__()
-        self.clip = clip
+        # Convolutions are a third faster with channels last; a transformer doesn't care.
+        self.clip = clip.to(memory_format=torch.channels_last)
         self._tokenizer = tokenizer
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -113,15 +115,37 @@ class OpenClipDualEncoder(nn.Module):
         cast(Tensor, self.clip.logit_scale).clamp_(max=MAX_LOGIT_SCALE)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W) in [0, 1] as unit vectors (B, D)."""
-        visual = cast(nn.Module, self.clip.visual)
+        """Embed images (B, 3, H, W) in [0, 1], of any size, as unit vectors (B, D).
+
+        An image of another size than the tower's is resized, with gradients: one that was
+        attacked on a model of one input size can be shown to a model of another.
+        """
+        visual: Any = self.clip.visual
+        size = _side_lengths(visual.image_size)
+        if tuple(images.shape[-2:]) != size:
+            images = F.interpolate(images, size=size, mode="bicubic", antialias=True).clamp(0, 1)
         return F.normalize(visual((images - self.mean) / self.std), dim=-1)
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         """Token ids (B, T), int64, on the CPU; T is the longest caption's length, rest padded."""
         return self._tokenizer(captions)
 
-    def encode_tokens(self, tokens: Tensor) -> Tensor:
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """What the text tower reads for token ids (B, T): (B, T, W), before positions."""
+        embedding = cast(nn.Embedding, self.clip.token_embedding)
+        return cast(Tensor, embedding(tokens.to(self.device)))
+
+    def word_spans(self, caption: str) -> list[tuple[int, int]]:
+        """Rows [start, stop) of `tokenize([caption])` that each word of a caption takes.
+
+        Pieces never cross a space, so a word has as many as when it stands alone between the
+        start and the end token.
+        """
+        pieces = [int(token_lengths(self.tokenize([word]))) - 2 for word in caption.split(" ")]
+        stops = [1 + stop for stop in accumulate(pieces)]
+        return [(stop - n, stop) for n, stop in zip(pieces, stops, strict=True)]
+
+    def encode_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
         """Embed token ids (B, T), T up to the context length, as unit vectors (B, D).
 
         The towers' own parts are called, since open_clip's `encode_text` insists on T being the
@@ -130,7 +154,8 @@ class OpenClipDualEncoder(nn.Module):
         clip: Any = self.clip
         tokens = tokens.to(self.device)
         length = tokens.shape[1]
-        x = clip.token_embedding(tokens) + clip.positional_embedding[:length]  # (B, T, W)
+        embedded = self.embed_tokens(tokens) if embedded is None else embedded
+        x = embedded + clip.positional_embedding[:length]  # (B, T, W)
         x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
         if clip.text_pool_type == "eos":
             last = (tokens == clip.text_eos_id).int().argmax(dim=1)
@@ -142,6 +167,10 @@ class OpenClipDualEncoder(nn.Module):
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Embed captions as unit vectors (B, D)."""
         return self.encode_tokens(self.tokenize(captions))
+
+
+def _side_lengths(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _context_length(architecture: Architecture) -> int:
