@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -46,6 +47,28 @@ PixelDistance = Annotated[
 """A distance in pixel units of [0, 1], written as a number or as `2/255`."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+DISTANCE_FORMAT = "distance of at least 0, as a number or a fraction such as 128/255"
+
+
+def is_distance(value: object) -> bool:
+    """Whether a configured value is a distance in pixel units, whatever the norm."""
+    try:
+        number = parse_fraction(value)
+    except ValueError:
+        return False
+    return (
+        isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
+    )
+
+
+Distance = Annotated[
+    float,
+    BeforeValidator(parse_fraction),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema({"type": ["number", "string"], "format": DISTANCE_FORMAT}),
+]
+"""A distance in pixel units that may exceed 1, as an l2 norm does."""
+
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

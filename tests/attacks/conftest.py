@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.attacks.tiny_world import TinyWorld, tiny_world
 from torch import Tensor, nn
 
 from mmrobust.attacks.base import RetrievalBatch
@@ -46,9 +47,16 @@ class ToyEncoder(nn.Module):
         longest = max(map(len, rows))
         return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
 
-    def encode_tokens(self, tokens: Tensor) -> Tensor:
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        return self.words[tokens]
+
+    def word_spans(self, caption: str) -> list[tuple[int, int]]:
+        return [(at, at + 1) for at in range(len(caption.split(" ")))]
+
+    def encode_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
         self.rows_encoded += len(tokens)
-        summed = (self.words[tokens] * (tokens != 0).unsqueeze(-1)).sum(dim=1)
+        embedded = self.embed_tokens(tokens) if embedded is None else embedded
+        summed = (embedded * (tokens != 0).unsqueeze(-1)).sum(dim=1)
         return F.normalize(summed, dim=-1)
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
@@ -69,5 +77,7 @@ def batch() -> RetrievalBatch:
     return RetrievalBatch(images, captions, torch.tensor([0, 0, 1, 2, 2]))
 
 
-def substitutes(word: str) -> Sequence[str]:
-    return LEXICON.get(word, ())
+@pytest.fixture(scope="session")
+def world() -> TinyWorld:
+    """A trained model and its items; nobody may change it for those who come later."""
+    return tiny_world()

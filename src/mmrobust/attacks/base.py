@@ -7,58 +7,24 @@ differ in their recipes, not in copies of this code.
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from mmrobust.attacks.image_search import SignGradientAscent, project
-from mmrobust.attacks.objectives import positive_pair
-from mmrobust.attacks.text_search import GreedyWordSubstitution, Substitutes, words_changed
+from mmrobust.attacks.image_search.balls import ball_of
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.run import RetrievalBatch, Run, evaluation_mode
+from mmrobust.attacks.steps import Alternate, ImageStep, Step, TextStep
+from mmrobust.attacks.text_search.base import Language, characters_changed, words_changed
+from mmrobust.attacks.text_search.search import TextSearch
+from mmrobust.errors import UserError
 from mmrobust.models.base import DualEncoder
-from mmrobust.models.encoding import embed_captions, embed_images
-from mmrobust.threat import ThreatModel, refuse_unfit_budgets
-
-Guide = Literal["original", "current"]
-
-
-@dataclass(frozen=True)
-class RetrievalBatch:
-    """Images with all captions under attack.
-
-    Fields:
-        images: (B, 3, H, W) in [0, 1].
-        captions: C captions, words separated by single spaces.
-        caption_image: (C,) int64, the row of `images` that each caption belongs to.
-    """
-
-    images: Tensor
-    captions: tuple[str, ...]
-    caption_image: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageStep:
-    """Perturb the images, guided by their original or their current captions."""
-
-    search: SignGradientAscent
-    guide: Guide
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextStep:
-    """Perturb the captions, guided by their original or their current images."""
-
-    search: GreedyWordSubstitution
-    guide: Guide
-
-
-Step = ImageStep | TextStep
+from mmrobust.threat import TextBudget, ThreatModel, refuse_unfit_budgets
 
 
 @dataclass(frozen=True)
@@ -68,31 +34,20 @@ class Adversarial:
     Fields:
         images: (B, 3, H, W) in [0, 1], within the image budget.
         captions: C captions, within the text budget.
-        perturbation: (B,) l-inf distance of each image from its original.
+        perturbation: (B,) float64, distance of each image from its original in the budget's norm.
         words_changed: (C,) words replaced in each caption.
+        characters_changed: (C,) Levenshtein distance of each caption from its original.
+        zero_gradients: (B,) share of an image's gradients that were zero; NaN if it had none.
+        image_passes: (B,) times that each image was shown to the model by a search.
     """
 
     images: Tensor
     captions: tuple[str, ...]
     perturbation: Tensor
     words_changed: Tensor
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: DualEncoder) -> Iterator[None]:
-    """Put the model in eval mode and restore every module's own mode afterwards.
-
-    Attacks run in eval mode also during training, so that batch statistics are neither used nor
-    moved by perturbed inputs.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    characters_changed: Tensor
+    zero_gradients: Tensor
+    image_passes: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,105 +67,128 @@ class Attack(ABC):
         batch: RetrievalBatch,
         *,
         threat_model: ThreatModel,
-        substitutes: Substitutes,
-        generator: torch.Generator,
+        language: Language,
+        noise: ItemNoise,
     ) -> Adversarial:
         """Run the recipe on a batch and hold its outcome to the threat model.
 
-        Images are projected onto their budget whatever a step returned; a caption that left its
-        budget is an error of the step, since there is no nearest allowed caption.
+        Images are brought within their budget whatever a step returned; a caption that left its
+        budget is an error of the step, since there is no nearest allowed caption. Where the
+        threat model allows queries only, gradients are switched off.
 
         Raises:
-            UserError: the recipe perturbs a modality for which the threat model has no budget.
+            UserError: the recipe perturbs a modality for which the threat model has no budget,
+                the batch holds what can't be attacked, or knowledge is missing that it asks for.
         """
         self.check(threat_model)
-        with evaluation_mode(model):
-            run = _Run(model, batch, threat_model, substitutes, generator)
+        check_batch(batch)
+        queries = threat_model.knowledge == "query"
+        with evaluation_mode(model), torch.set_grad_enabled(not queries):
+            run = Run.begin(model, batch, threat_model, language, noise)
             for step in self.recipe():
                 run.take(step)
-        return run.outcome()
+        return _outcome(run)
 
     def perturbs(self) -> set[str]:
         """The modalities that the recipe changes, of "image" and "text"."""
-        return {"image" if isinstance(step, ImageStep) else "text" for step in self.recipe()}
+        return {modality for step in self.recipe() for modality in _modalities(step)}
+
+    def uses_gradients(self) -> bool:
+        """Whether a step asks for gradients, which a query-only attacker doesn't have."""
+        return any(_uses_gradients(step) for step in self.recipe())
+
+    def uses_masked_lm(self) -> bool:
+        """Whether a step asks the masked language model."""
+        return any(
+            part.kind in ("masked_lm", "similarity")
+            for search in _text_searches(self.recipe())
+            for part in (search.candidates, *search.constraints)
+        )
 
     def check(self, threat_model: ThreatModel) -> None:
         """Raise `UserError` unless every step has a budget and every budget is used."""
         budgets = {"image": threat_model.image, "text": threat_model.text}
         given = {modality for modality, budget in budgets.items() if budget is not None}
         refuse_unfit_budgets(repr(self), perturbs=self.perturbs(), given=given)
+        if threat_model.knowledge == "query" and self.uses_gradients():
+            raise UserError(
+                f"attack {self!r} uses gradients, which its threat model (knowledge: query) "
+                "doesn't give; allowed are attacks by scores such as `square`"
+            )
 
 
-class _Run:
-    """The state of one recipe on one batch: inputs as they are now, embeddings as far as known."""
+def check_batch(batch: RetrievalBatch) -> None:
+    """Raise `UserError` for pixels or captions that no attack can start from."""
+    images = batch.images
+    if images.numel() and not bool(((images >= 0) & (images <= 1)).all()):
+        raise UserError("attack: images hold pixels outside 0..1 (or NaN); allowed: [0, 1]")
+    alone = set(range(len(images))) - set(batch.caption_image.tolist())
+    if alone:
+        raise UserError(f"attack: image {min(alone)} of the batch has no caption")
+    for row, caption in enumerate(batch.captions):
+        if not caption.strip():
+            raise UserError(f"attack: caption {row} of the batch is empty")
+        words = " ".join(caption.split())
+        if caption != words:
+            raise UserError(
+                f"attack: caption {row} of the batch, {words!r}, has blanks other than one space "
+                "between words"
+            )
 
-    def __init__(
-        self,
-        model: DualEncoder,
-        batch: RetrievalBatch,
-        threat_model: ThreatModel,
-        substitutes: Substitutes,
-        generator: torch.Generator,
-    ) -> None:
-        self.model = model
-        self.batch = batch
-        self.threat_model = threat_model
-        self.substitutes = substitutes
-        self.generator = generator
-        self.images = batch.images
-        self.captions: Sequence[str] = batch.captions
-        self._caption_embeddings: dict[Guide, Tensor] = {}
 
-    def take(self, step: Step) -> None:
-        if isinstance(step, ImageStep):
-            self._perturb_images(step)
-        else:
-            self._perturb_captions(step)
+def _modalities(step: Step) -> Sequence[str]:
+    if isinstance(step, Alternate):
+        return ("image", "text")
+    return ("image",) if isinstance(step, ImageStep) else ("text",)
 
-    def _perturb_images(self, step: ImageStep) -> None:
-        assert self.threat_model.image is not None
-        text = self._embedded_captions(step.guide)
-        caption_image = self.batch.caption_image.to(text.device)
 
-        def objective(images: Tensor) -> Tensor:
-            return positive_pair(self.model.encode_image(images), text, caption_image)
+def _uses_gradients(step: Step) -> bool:
+    if isinstance(step, Alternate):
+        return _uses_gradients(step.image) or _uses_gradients(step.text)
+    if isinstance(step, ImageStep):
+        return step.search.uses_gradients
+    importance = step.search.importance
+    return importance is not None and importance.kind == "gradient"
 
-        found = step.search(
-            objective,
-            self.batch.images,
-            budget=self.threat_model.image,
-            generator=self.generator,
+
+def _text_searches(steps: Sequence[Step]) -> list[TextSearch]:
+    texts = [step.text if isinstance(step, Alternate) else step for step in steps]
+    return [step.search for step in texts if isinstance(step, TextStep)]
+
+
+def _outcome(run: Run) -> Adversarial:
+    """The run's inputs as they ended, recounted from the originals."""
+    pairs = list(zip(run.batch.captions, run.captions, strict=True))
+    words = torch.tensor([words_changed(*pair) for pair in pairs], dtype=torch.int64)
+    characters = torch.tensor([characters_changed(*pair) for pair in pairs], dtype=torch.int64)
+    _refuse_escaped(run, words, characters)
+    moved = run.images.double() - run.batch.images.double()
+    budget = run.threat_model.image
+    return Adversarial(
+        images=run.images,
+        captions=tuple(run.captions),
+        perturbation=moved.new_zeros(len(moved)) if budget is None else ball_of(budget).size(moved),
+        words_changed=words,
+        characters_changed=characters,
+        zero_gradients=run.count.zero / run.count.all,
+        image_passes=run.count.image_passes,
+    )
+
+
+def _refuse_escaped(run: Run, words: Tensor, characters: Tensor) -> None:
+    """AssertionError if a step left the text budget, whatever it says of itself."""
+    budget = run.threat_model.text or TextBudget(words=0)
+    if len(words) and int(words.max()) > budget.words:
+        raise AssertionError(f"a text step changed {int(words.max())} words of {budget.words}")
+    limit = budget.characters
+    if limit is not None and len(characters) and int(characters.max()) > limit:
+        raise AssertionError(f"a text step changed {int(characters.max())} characters of {limit}")
+    changed = (words > 0).nonzero().flatten().tolist()
+    if budget.keeps_truth and changed:
+        numbers = run.batch.caption_numbers()
+        true = run.language.require_truth()(
+            [run.captions[row] for row in changed], [numbers[row] for row in changed]
         )
-        self.images = project(found.detach(), self.batch.images, self.threat_model.image)
-
-    def _perturb_captions(self, step: TextStep) -> None:
-        assert self.threat_model.text is not None
-        images = self.batch.images if step.guide == "original" else self.images
-        guide = embed_images(self.model, images)[self.batch.caption_image.to(images.device)]
-        self.captions, self._caption_embeddings["current"] = step.search(
-            self.model,
-            self.batch.captions,
-            guide,
-            budget=self.threat_model.text,
-            substitutes=self.substitutes,
-        )
-
-    def _embedded_captions(self, guide: Guide) -> Tensor:
-        """Embeddings (C, D) of the captions; a text step's own are used again."""
-        if guide not in self._caption_embeddings:
-            captions = self.batch.captions if guide == "original" else self.captions
-            self._caption_embeddings[guide] = embed_captions(self.model, captions)
-        return self._caption_embeddings[guide]
-
-    def outcome(self) -> Adversarial:
-        changed = torch.tensor(
-            [
-                words_changed(before, after)
-                for before, after in zip(self.batch.captions, self.captions, strict=True)
-            ]
-        )
-        allowed = self.threat_model.text.words if self.threat_model.text else 0
-        if len(changed) and int(changed.max()) > allowed:
-            raise AssertionError(f"a text step changed {int(changed.max())} words of {allowed}")
-        moved = (self.images - self.batch.images).abs().flatten(1).amax(dim=1)
-        return Adversarial(self.images, tuple(self.captions), moved, changed)
+        if not true.all():
+            false = run.captions[changed[int((~true).argmax())]]
+            raise AssertionError(f"a text step made a caption false: {false!r}")

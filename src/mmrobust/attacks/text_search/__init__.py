@@ -1,0 +1,1 @@
+"""Searches for adversarial captions: candidates x constraints x importance x search."""
