@@ -23,8 +23,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmrobust.attacks.base import evaluation_mode
-from mmrobust.attacks.text_search import GreedyWordSubstitution
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.run import evaluation_mode
+from mmrobust.attacks.text_search.base import Language
+from mmrobust.attacks.text_search.memory import TextMemory
+from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.config import build
 from mmrobust.data.prepared import load_lexicon, load_split
 from mmrobust.data.scenes.dataset import Scenes
@@ -35,7 +38,6 @@ from mmrobust.models.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
-from mmrobust.randomness import torch_generator
 from mmrobust.study import Study, load_study
 from mmrobust.threat import TextBudget
 from mmrobust.training.base import TrainingBatch
@@ -87,18 +89,20 @@ class TextRows:
 
 
 def bare_passes(
-    state: TrainingState, method: MAT, batch: TrainingBatch, substitutes: Callable[[str], list[str]]
+    state: TrainingState, method: MAT, batch: TrainingBatch, language: Language
 ) -> Passes:
     """Prebuild tensors of the shapes that this batch's step has."""
     model = state.model
     noting = TextRows(model)
     with evaluation_mode(model):
-        captions, _ = GreedyWordSubstitution()(
-            noting,  # type: ignore[arg-type]
+        guide = embed_images(model, batch.images)
+        captions, _ = TextSearch()(
+            TextMemory(noting, max_rows=0),  # type: ignore[arg-type]
             batch.captions,
-            embed_images(model, batch.images),
+            lambda rows, owner: -(rows * guide[owner]).sum(dim=1),
             budget=TextBudget(words=method.words),
-            substitutes=substitutes,
+            images=range(len(batch.captions)),
+            language=language,
         )
     tokens = model.tokenize(list(noting.rows))
     lengths = token_lengths(tokens)
@@ -148,7 +152,7 @@ def measure(study: Study, rounds: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         build(Scenes, section, where="dataset").prepare(data, seed=study.data_seed)
-        split, lexicon = load_split(data, "train"), load_lexicon(data)
+        split, language = load_split(data, "train"), Language(**vars(load_lexicon(data)))
         tokenizer = data / "tokenizer.json"
         learned = build(TokenizerConfig, study.tokenizer, where="tokenizer")
         save_tokenizer(train_tokenizer(split.captions, learned), tokenizer)
@@ -166,7 +170,7 @@ def measure(study: Study, rounds: int) -> dict[str, object]:
     steps, passes, parts = [], [], []
     for number in range(rounds + 3):
         batch = sampler.batch(number)
-        bare = bare_passes(state, method, batch, lambda word: lexicon.get(word, []))
+        bare = bare_passes(state, method, batch, language)
 
         def step(number: int = number) -> None:
             take_step(
@@ -175,8 +179,8 @@ def measure(study: Study, rounds: int) -> dict[str, object]:
                 sampler.batch(number),
                 0.0,
                 config.max_gradient_norm,
-                substitutes=lambda word: lexicon.get(word, ()),
-                generator=torch_generator(0, "perturbations", number),
+                language=language,
+                noise=ItemNoise.of(0, "perturbations", number, items=range(config.batch_size)),
             )
 
         step_s, part_s = seconds(step), bare.times()

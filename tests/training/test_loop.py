@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmrobust.attacks.text_search.base import Language
 from mmrobust.config import build
 from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
@@ -104,7 +105,7 @@ def test_a_diverging_run_is_told(
             load_split(data, "train"),
             Standard(),
             CONFIG,
-            substitutes=lambda word: (),
+            language=Language(),
             seed=0,
             state_file=tmp_path / "state.pt",
         )
@@ -121,7 +122,7 @@ def test_training_learns(
         load_split(data, "train"),
         Standard(),
         TrainingConfig(epochs=12, batch_size=16, learning_rate=0.003),
-        substitutes=lambda word: (),
+        language=Language(),
         seed=0,
         state_file=tmp_path / "state.pt",
     )

@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from mmrobust.attacks.image_search import SignGradientAscent
-from mmrobust.attacks.objectives import contrastive
-from mmrobust.attacks.text_search import Substitutes
+from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.objectives import pair_contrastive
+from mmrobust.attacks.text_search.base import Language
 from mmrobust.models.base import DualEncoder
 from mmrobust.threat import ImageBudget
 
@@ -37,15 +37,15 @@ class TrainingMethod(ABC):
         model: DualEncoder,
         batch: TrainingBatch,
         *,
-        substitutes: Substitutes,
-        generator: torch.Generator,
+        language: Language,
+        noise: ItemNoise,
     ) -> dict[str, Tensor]:
         """Named scalar losses, whose sum is minimised."""
 
 
 def pair_loss(model: DualEncoder, images: Tensor, text: Tensor) -> Tensor:
     """CLIP's loss (): mean symmetric InfoNCE of images (B, 3, H, W) and their text (B, D)."""
-    return contrastive(model.encode_image(images), text, model.scale()).mean()
+    return pair_contrastive(model.encode_image(images), text, model.scale()).mean()
 
 
 def adversarial_images(
@@ -53,18 +53,20 @@ def adversarial_images(
     images: Tensor,
     text: Tensor,
     *,
-    search: SignGradientAscent,
+    search: GradientAscent,
     budget: ImageBudget,
-    generator: torch.Generator,
+    noise: ItemNoise,
 ) -> Tensor:
     """Images (B, 3, H, W) within `budget` that raise the contrastive loss against `text`.
 
     `text` (B, D) is held fixed; the model should be in eval mode.
     """
     text, scale = text.detach(), model.scale().detach()
-    return search(
-        lambda x: contrastive(model.encode_image(x), text, scale),
+    found = search(
+        lambda x: pair_contrastive(model.encode_image(x), text, scale),
         images,
+        start=None,
         budget=budget,
-        generator=generator,
+        noise=noise,
     )
+    return found.images

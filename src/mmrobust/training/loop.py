@@ -20,13 +20,14 @@ from pydantic import ConfigDict
 from tqdm import tqdm
 
 from mmrobust.artifacts import replacing
-from mmrobust.attacks.text_search import Substitutes
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.text_search.base import Language
 from mmrobust.data.prepared import Split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import OpenClipDualEncoder
 from mmrobust.models.encoding import to_pixels
 from mmrobust.quantities import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from mmrobust.randomness import numpy_generator, torch_generator
+from mmrobust.randomness import numpy_generator
 from mmrobust.training.base import TrainingBatch, TrainingMethod
 
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss")
@@ -152,7 +153,7 @@ def train(
     method: TrainingMethod,
     config: TrainingConfig,
     *,
-    substitutes: Substitutes,
+    language: Language,
     seed: int,
     state_file: Path,
     inputs: str = "",
@@ -165,7 +166,7 @@ def train(
         split: the training split.
         method: what is minimised.
         config: hyper-parameters of the loop.
-        substitutes: what may stand in place of a word, for methods that attack text.
+        language: what methods that attack text know of the language.
         seed: of batches and perturbations.
         state_file: resumable state; read if it exists, rewritten every `checkpoint_seconds`.
         inputs: digest of all that the run is made from; a state of other inputs is not used.
@@ -189,8 +190,8 @@ def train(
             sampler.batch(step),
             rate,
             config.max_gradient_norm,
-            substitutes=substitutes,
-            generator=torch_generator(seed, "perturbations", step),
+            language=language,
+            noise=ItemNoise.of(seed, "perturbations", step, items=range(config.batch_size)),
         )
         state.step = step + 1
         state.history.append((step, step // sampler.steps_per_epoch, rate, loss))
@@ -223,13 +224,13 @@ def take_step(
     rate: float,
     max_gradient_norm: float,
     *,
-    substitutes: Substitutes,
-    generator: torch.Generator,
+    language: Language,
+    noise: ItemNoise,
 ) -> float:
     """One optimiser step; the loss before it."""
     device = state.model.device
     batch = TrainingBatch(batch.images.to(device), batch.captions)
-    losses = method.losses(state.model, batch, substitutes=substitutes, generator=generator)
+    losses = method.losses(state.model, batch, language=language, noise=noise)
     loss = torch.stack(list(losses.values())).sum()
     if not torch.isfinite(loss):
         raise UserError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from mmrobust.attacks.base import evaluation_mode
-from mmrobust.attacks.image_search import SignGradientAscent
-from mmrobust.attacks.text_search import GreedyWordSubstitution, Substitutes
+from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.run import evaluation_mode
+from mmrobust.attacks.text_search.base import Language
+from mmrobust.attacks.text_search.memory import TextMemory
+from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.models.base import DualEncoder
 from mmrobust.models.encoding import embed_images
 from mmrobust.quantities import NonNegativeInt, PixelDistance, PositiveInt
@@ -52,24 +54,26 @@ class MAT(TrainingMethod):
         model: DualEncoder,
         batch: TrainingBatch,
         *,
-        substitutes: Substitutes,
-        generator: torch.Generator,
+        language: Language,
+        noise: ItemNoise,
     ) -> dict[str, Tensor]:
         """The contrastive loss of adversarial images with adversarial captions."""
         with evaluation_mode(model):
-            captions, text = GreedyWordSubstitution()(
-                model,
+            guide = embed_images(model, batch.images)
+            captions, text = TextSearch()(
+                TextMemory(model, max_rows=0),
                 batch.captions,
-                embed_images(model, batch.images),
+                lambda rows, owner: -(rows * guide[owner]).sum(dim=1),
                 budget=TextBudget(words=self.words),
-                substitutes=substitutes,
+                images=range(len(batch.captions)),
+                language=language,
             )
             images = adversarial_images(
                 model,
                 batch.images,
                 text,
-                search=SignGradientAscent(step_size=self.step_size, steps=self.steps),
+                search=GradientAscent(step_size=self.step_size, steps=self.steps),
                 budget=ImageBudget(eps=self.eps),
-                generator=generator,
+                noise=noise,
             )
         return {"contrastive_adversarial": pair_loss(model, images, model.encode_text(captions))}

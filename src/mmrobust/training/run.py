@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from mmrobust.artifacts import digest, replacing, sha256_file
+from mmrobust.attacks.text_search.base import Language
 from mmrobust.config import build
 from mmrobust.data.prepared import LEXICON, load_lexicon, load_manifest, load_split
 from mmrobust.models.dual_encoder import ModelConfig, build_model, load_model, save_model
@@ -53,13 +54,12 @@ def train_model(
         model = load_model(initial)
     model = model.to(cfg["device"])
     training = {**cfg["training"], **cfg["defence"].get("training", {})}
-    lexicon = load_lexicon(data)
     history = train(
         model,
         load_split(data, "train"),
         method,
         build(TrainingConfig, training, where="training"),
-        substitutes=lambda word: lexicon.get(word, ()),
+        language=Language(**vars(load_lexicon(data))),
         seed=cfg["seed"],
         state_file=work / "state.pt",
         inputs=digest({"cfg": cfg, "files": _input_files(data, tokenizer, initial)}),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from mmrobust.attacks.text_search import Substitutes
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.text_search.base import Language
 from mmrobust.models.base import DualEncoder
 from mmrobust.training.base import TrainingBatch, TrainingMethod, pair_loss
 
@@ -21,8 +21,8 @@ class Standard(TrainingMethod):
         model: DualEncoder,
         batch: TrainingBatch,
         *,
-        substitutes: Substitutes,
-        generator: torch.Generator,
+        language: Language,
+        noise: ItemNoise,
     ) -> dict[str, Tensor]:
         """The contrastive loss of the clean pairs."""
         return {"contrastive": pair_loss(model, batch.images, model.encode_text(batch.captions))}

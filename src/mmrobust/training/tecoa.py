@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from mmrobust.attacks.base import evaluation_mode
-from mmrobust.attacks.image_search import SignGradientAscent
-from mmrobust.attacks.text_search import Substitutes
+from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.run import evaluation_mode
+from mmrobust.attacks.text_search.base import Language
 from mmrobust.models.base import DualEncoder
 from mmrobust.quantities import PixelDistance, PositiveInt
 from mmrobust.threat import ImageBudget
@@ -49,8 +49,8 @@ class TeCoA(TrainingMethod):
         model: DualEncoder,
         batch: TrainingBatch,
         *,
-        substitutes: Substitutes,
-        generator: torch.Generator,
+        language: Language,
+        noise: ItemNoise,
     ) -> dict[str, Tensor]:
         """The contrastive loss of adversarial images with clean captions."""
         text = model.encode_text(batch.captions)
@@ -59,8 +59,8 @@ class TeCoA(TrainingMethod):
                 model,
                 batch.images,
                 text,
-                search=SignGradientAscent(step_size=self.step_size, steps=self.steps),
+                search=GradientAscent(step_size=self.step_size, steps=self.steps),
                 budget=ImageBudget(eps=self.eps),
-                generator=generator,
+                noise=noise,
             )
         return {"contrastive_adversarial": pair_loss(model, images, text)}
