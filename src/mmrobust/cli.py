@@ -80,6 +80,14 @@ def train_tokenizer(cfg: Cfg, data: Data, out: Out) -> None:
 
 
 @app.command()
+def train_masked_lm(cfg: Cfg, data: Data, out: Out) -> None:
+    """Train, or fetch, the masked language model that guides attacks on captions."""
+    from mmrobust.training import masked_lm
+
+    masked_lm.train_masked_lm(_json(cfg), data=data, out=out)
+
+
+@app.command()
 def train_model(
     cfg: Cfg,
     data: Data,
@@ -112,13 +120,38 @@ def evaluate_model(
     cfg: Cfg,
     data: Data,
     model: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
-    out: Out,
+    cells: Annotated[Path, typer.Option(help="Folder of the cells that are written.")],
+    examples: Annotated[Path, typer.Option(help="Folder of the examples that are written.")],
     work: Work,
+    masked_lm: Annotated[
+        Path | None, typer.Option(help="Folder of the masked language model of text attacks.")
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER: a checkpoint that transferred attacks are crafted on."),
+    ] = None,
 ) -> None:
     """Attack one model with every attack of the study and measure recall."""
     from mmrobust.evaluation import run
+    from mmrobust.evaluation.evaluator import Folders
 
-    run.evaluate_model(_json(cfg), data=data, model_folder=model, out=out, work=work)
+    folders = Folders(
+        data=data,
+        model=model,
+        masked_lm=masked_lm,
+        sources=dict(_named_folder(value) for value in source or ()),
+        cells=cells,
+        examples=examples,
+        work=work,
+    )
+    run.evaluate_model(_json(cfg), folders)
+
+
+def _named_folder(value: str) -> tuple[str, Path]:
+    name, separator, folder = value.partition("=")
+    if not (name and separator and folder):
+        raise UserError(f"--source: {value!r} is not NAME=FOLDER")
+    return name, Path(folder)
 
 
 @app.command()
@@ -126,13 +159,14 @@ def tabulate(
     cells: Annotated[Path, typer.Option(help="Folder of all cells of the study.")],
     out_csv: Annotated[Path, typer.Option(help="Tidy table of every metric.")],
     out_json: Annotated[Path, typer.Option(help="Short summary for `dvc metrics`.")],
+    out_flags: Annotated[Path, typer.Option(help="Table of gradient-masking flags.")],
     cfg: Cfg = "{}",
 ) -> None:
     """Gather all cells of a study into one table."""
     from mmrobust.evaluation.tables import tabulate as gather
 
     order = _json(cfg)
-    gather(cells, out_csv, out_json, **order)
+    gather(cells, out_csv, out_json, out_flags, **order)
 
 
 @app.command()

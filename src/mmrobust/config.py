@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mmrobust.errors import UserError, unknown_name
-from mmrobust.quantities import PositiveInt
+from mmrobust.quantities import NonNegativeInt, PositiveInt
 
 T = TypeVar("T")
 
@@ -23,8 +23,9 @@ class EvaluationConfig:
         gallery_images: images in a gallery, with all their captions; the split is cut into
             disjoint galleries of each of these sizes. The first is the main one: it is
             summarised, judged and drawn where no size is named.
-        batch_images: images attacked at once, with all their captions. Starting points and
-            noise are drawn batch by batch, so another size draws other ones.
+        batch_images: images attacked at once, with all their captions; it changes memory and
+            speed, and results only by rounding.
+        examples: items of which pictures and captions are kept, to look at.
         ks: cut-offs of recall.
         n_resamples: bootstrap resamples of an interval.
         confidence: level of an interval.
@@ -37,6 +38,7 @@ class EvaluationConfig:
         tuple[PositiveInt, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})
     ]
     batch_images: PositiveInt = 50
+    examples: NonNegativeInt = 6
     ks: Annotated[
         tuple[PositiveInt, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})
     ] = (1, 5, 10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mmrobust.evaluation.cells import Origin, build_cell, cell_path, write_cell
+from mmrobust.evaluation.retrieval import of_items
 
 N_IMAGES = 200
 
@@ -26,12 +27,14 @@ def _write(
     correct_in: Mapping[int, int] | None = None,
     captions_right: int | None = None,
     source_resolution: str | None = None,
+    items: Sequence[int] | None = None,
 ) -> None:
     """Write a cell in which `correct` of 200 image queries are answered, others not.
 
     Both labels and protocols and the captions (one an image) agree with that. `correct` is for
     the main gallery, all 200 images, and `correct_in` for further gallery sizes. With
-    `captions_right`, an image has five captions, and as many of the 1,000 are answered.
+    `captions_right`, an image has five captions, and as many of the 1,000 are answered. With
+    `items`, the cell is of these images alone, under own_pair.
     """
     image = np.arange(N_IMAGES, dtype=np.int32)
     asked = {"i2t": image, "t2i": image if captions_right is None else np.repeat(image, 5)}
@@ -50,6 +53,7 @@ def _write(
                     right if direction == "i2t" or captions_right is None else captions_right,
                     among=len(asked[direction]),
                 ),
+                "caption_true": np.int8(-1),
             }
         )
         for size, right in sizes.items()
@@ -57,6 +61,7 @@ def _write(
         for direction in ("i2t", "t2i")
         for labels in ("one_image", "positives")
     ]
+    outcomes = pd.concat(frames, ignore_index=True)
     origin = Origin(
         study=study,
         dataset="scenes",
@@ -79,8 +84,9 @@ def _write(
         attack=attack,
         attack_config={},
         threat_model=None,
+        curve=None,
         counts={"images": N_IMAGES, "captions": len(asked["t2i"]), "galleries": galleries},
-        outcomes=pd.concat(frames, ignore_index=True),
+        outcomes=outcomes if items is None else of_items(outcomes, items),
         clean_outcomes=None,
         ks=(1,),
         n_resamples=10,

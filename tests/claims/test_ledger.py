@@ -282,6 +282,54 @@ def test_cells_of_other_queries_are_refused(tmp_path: Path, write_made_up_cell: 
     assert not (tmp_path / "claims.csv").exists()
 
 
+def test_a_claim_compares_the_items_that_all_cells_attack(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    """Of the fifty and the eighty attacked images thirty are the same."""
+    root = tmp_path / "cells"
+    write_made_up_cell(root, defence="mat", attack="sga", correct=200, items=range(50))
+    write_made_up_cell(root, defence="tecoa", attack="sga", correct=0, items=range(20, 100))
+    ledger = ledger_with(tmp_path / "own.yaml", protocol="own_pair")
+    (row,) = judged(root, DIFFERENCE, ledger=ledger)
+    assert (row["verdict"], row["n"], row["estimate"]) == ("reproduced", "30", "1.0")
+    assert "on the 30 of 200 images that all cells attack" in row["note"]
+    # Bounds are those of thirty images: rows of images that aren't there count for nothing.
+    assert float(row["low"]) == pytest.approx(2 * 0.0125 ** (1 / 30) - 1)
+
+
+def test_a_drop_is_from_the_clean_recall_of_the_attacked_items(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root = tmp_path / "cells"
+    write_made_up_cell(root, defence="standard", attack="clean", correct=200)
+    write_made_up_cell(root, defence="standard", attack="sga", correct=0, items=range(40))
+    ledger = ledger_with(tmp_path / "own.yaml", protocol="own_pair")
+    (row,) = judged(root, DROP, ledger=ledger)
+    assert (row["verdict"], row["n"], row["estimate"]) == ("reproduced", "40", "1.0")
+
+
+def test_cells_without_a_common_item_are_refused(tmp_path: Path, write_made_up_cell: Write) -> None:
+    root = tmp_path / "cells"
+    write_made_up_cell(root, defence="mat", attack="sga", correct=90, items=range(50))
+    write_made_up_cell(root, defence="tecoa", attack="sga", correct=50, items=range(50, 60))
+    ledger = ledger_with(tmp_path / "own.yaml", protocol="own_pair")
+    with pytest.raises(UserError, match="can't be paired"):
+        judged(root, DIFFERENCE, ledger=ledger)
+
+
+def test_a_protocol_that_a_cell_lacks_is_refused(tmp_path: Path, write_made_up_cell: Write) -> None:
+    root = tmp_path / "cells"
+    write_made_up_cell(root, defence="mat", attack="sga", correct=90)
+    write_made_up_cell(root, defence="tecoa", attack="sga", correct=50, items=range(200))
+    told = r"tecoa/seed0/sga has no outcomes under full_gallery \(allowed: own_pair\)"
+    with pytest.raises(UserError, match=told):
+        judged(root, DIFFERENCE)
+    ledger = ledger_with(tmp_path / "own.yaml", protocol="own_pair")
+    (row,) = judged(root, DIFFERENCE, ledger=ledger)
+    assert (row["verdict"], row["n"]) == ("reproduced", "200")
+    assert "images that all cells attack" not in row["note"]
+
+
 def test_cells_of_another_study_are_refused(tmp_path: Path, write_made_up_cell: Write) -> None:
     root = tmp_path / "cells"
     for defence in ("mat", "tecoa"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from mmrobust.evaluation.retrieval import Embeddings
+from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
@@ -51,6 +53,33 @@ def made_up() -> Callable[..., Embeddings]:
     `rounded` embeddings have coordinates -1, 0 or 1, so that scores tie exactly and often.
     """
     return _made_up
+
+
+@pytest.fixture(scope="session")
+def outcomes_of() -> Callable[..., pd.DataFrame]:
+    """Makes the outcomes of a cell of a world, in which no caption's truth is decided."""
+
+    def made(world: Embeddings, *, gallery_images: Sequence[int]) -> pd.DataFrame:
+        return split_ranks(world, gallery_images=gallery_images).assign(caption_true=np.int8(-1))
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def threat_model() -> Callable[..., dict[str, Any]]:
+    """Makes the threat model of a record: white box, l-inf, one word, unless told otherwise."""
+
+    def made(**changes: Any) -> dict[str, Any]:
+        return {
+            "name": "both",
+            "knowledge": "white_box",
+            "source": None,
+            "image": {"norm": "linf", "eps": 2 / 255},
+            "text": {"words": 1, "characters": None, "keeps_truth": False},
+            **changes,
+        }
+
+    return made
 
 
 @pytest.fixture(scope="session")

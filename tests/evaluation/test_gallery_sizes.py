@@ -26,11 +26,14 @@ from mmrobust.evaluation.retrieval import Embeddings, split_ranks
 from mmrobust.evaluation.tables import tabulate
 
 World = Callable[..., Embeddings]
+Ranks = Callable[..., pd.DataFrame]
 Build = Callable[..., Cell]
 
 
 @pytest.fixture
-def build_of_sizes(made_up: World, unattacked: World) -> Build:
+def build_of_sizes(
+    made_up: World, unattacked: World, outcomes_of: Ranks, threat_model: Any
+) -> Build:
     def built(*sizes: int, defence: str = "mat") -> Cell:
         world = made_up(0, n_images=24)
         origin = Origin(
@@ -45,10 +48,11 @@ def build_of_sizes(made_up: World, unattacked: World) -> Build:
             origin,
             attack="sga",
             attack_config={},
-            threat_model={"name": "both"},
+            threat_model=threat_model(),
+            curve=None,
             counts=gallery_counts(world, gallery_images=sizes),
-            outcomes=split_ranks(world, gallery_images=sizes),
-            clean_outcomes=split_ranks(unattacked(world), gallery_images=sizes),
+            outcomes=outcomes_of(world, gallery_images=sizes),
+            clean_outcomes=outcomes_of(unattacked(world), gallery_images=sizes),
             ks=(1, 5),
             n_resamples=50,
             confidence=0.95,
@@ -108,7 +112,7 @@ def test_the_main_size_is_summarised_and_leads_the_table(
     for root, sizes in ((both, (4, 12)), (main, (4,))):
         path = cell_path(root / "cells", defence="mat", seed=3, attack="sga")
         write_cell(path, build_of_sizes(*sizes))
-        tabulate(root / "cells", root / "m.csv", root / "m.json")
+        tabulate(root / "cells", root / "m.csv", root / "m.json", root / "f.csv")
     assert (both / "m.json").read_bytes() == (main / "m.json").read_bytes()
     table, of_main = pd.read_csv(both / "m.csv"), pd.read_csv(main / "m.csv")
     pd.testing.assert_frame_equal(table.iloc[: len(of_main)], of_main)
@@ -128,7 +132,7 @@ def test_cells_of_a_study_must_have_the_same_sizes(tmp_path: Path, build_of_size
         write_cell(path, build_of_sizes(*sizes, defence=defence))
     told = r"tecoa/seed3/sga\.json: has galleries of \[12, 4\] images, but .* of \[4, 12\]"
     with pytest.raises(UserError, match=told):
-        tabulate(tmp_path, tmp_path / "m.csv", tmp_path / "m.json")
+        tabulate(tmp_path, *(tmp_path / name for name in ("m.csv", "m.json", "f.csv")))
     assert not (tmp_path / "m.csv").exists()
 
 

@@ -5,7 +5,7 @@ import sys
 
 MODULES = (
     *("evaluation.ranks", "evaluation.retrieval", "evaluation.intervals", "evaluation.metrics"),
-    *("evaluation.cells", "evaluation.tables"),
+    *("evaluation.cells", "evaluation.flags", "evaluation.tables"),
     *("claims.entries", "claims.statistics", "claims.verdicts", "claims.ledger"),
 )
 

@@ -2,49 +2,94 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.evaluation.cells import Origin, build_cell, cell_path, gallery_counts, write_cell
-from mmrobust.evaluation.retrieval import Embeddings, split_ranks
-from mmrobust.evaluation.tables import COLUMNS, tabulate
+from mmrobust.evaluation.cells import (
+    Cell,
+    Origin,
+    build_cell,
+    cell_path,
+    gallery_counts,
+    write_cell,
+)
+from mmrobust.evaluation.retrieval import Embeddings, of_items
+from mmrobust.evaluation.tables import COLUMNS, FLAG_COLUMNS
+from mmrobust.evaluation.tables import tabulate as gather
 
 World = Callable[..., Embeddings]
+Ranks = Callable[..., pd.DataFrame]
+FLAG = {
+    "flag": "zero_gradients",
+    "raised": True,
+    "value": 0.5,
+    "low": None,
+    "high": None,
+    "against": None,
+    "n": 12,
+    "says": "half of them",
+}
+
+
+def tabulate(root: Path, csv: Path, json: Path, **given: Any) -> None:
+    gather(root, csv, json, csv.with_name(f"{csv.stem}_flags.csv"), **given)
 
 
 @pytest.fixture
-def root(tmp_path: Path, made_up: World, unattacked: World) -> Path:
-    for number, defence in enumerate(("standard", "mat")):
+def make(
+    made_up: World, unattacked: World, outcomes_of: Ranks, threat_model: Any
+) -> Callable[..., Cell]:
+    """Makes a cell; an `ensemble` is of five images, whose captions are all true."""
+
+    def made(defence: str, seed: int, attack: str) -> Cell:
+        world = made_up(10 * len(defence) + seed)
+        clean = outcomes_of(unattacked(world), gallery_images=[6])
+        is_clean, is_ensemble = attack == "clean", attack == "ensemble"
+        outcomes = clean if is_clean else outcomes_of(world, gallery_images=[6])
+        if is_ensemble:
+            outcomes = of_items(outcomes, [0, 3, 5, 8, 9])
+            outcomes["caption_true"] = (outcomes["direction"] == "t2i").astype("int8") * 2 - 1
+        return build_cell(
+            Origin(
+                study="made_up",
+                dataset="scenes",
+                split="test",
+                source_resolution="128x128",
+                defence=defence,
+                seed=seed,
+            ),
+            attack=attack,
+            attack_config={}
+            if is_clean
+            else {"ensemble": ["sga", "pgd"]}
+            if is_ensemble
+            else {"method": "sga", "steps": 3},
+            threat_model=None if is_clean else threat_model(),
+            curve="words" if attack == "pgd" else None,
+            counts=gallery_counts(world, gallery_images=[6]),
+            outcomes=outcomes,
+            clean_outcomes=None if is_clean else clean,
+            ks=(1, 5),
+            n_resamples=20,
+            confidence=0.95,
+            checks={},
+        )
+
+    return made
+
+
+@pytest.fixture
+def root(tmp_path: Path, make: Callable[..., Cell]) -> Path:
+    for defence in ("standard", "mat"):
         for seed in (0, 1):
-            world = made_up(10 * number + seed)
-            clean = split_ranks(unattacked(world), gallery_images=[6])
             for attack in ("clean", "sga", "pgd"):
-                is_clean = attack == "clean"
-                cell = build_cell(
-                    Origin(
-                        study="made_up",
-                        dataset="scenes",
-                        split="test",
-                        source_resolution="128x128",
-                        defence=defence,
-                        seed=seed,
-                    ),
-                    attack=attack,
-                    attack_config={},
-                    threat_model=None if is_clean else {"name": "both"},
-                    counts=gallery_counts(world, gallery_images=[6]),
-                    outcomes=clean if is_clean else split_ranks(world, gallery_images=[6]),
-                    clean_outcomes=None if is_clean else clean,
-                    ks=(1, 5),
-                    n_resamples=20,
-                    confidence=0.95,
-                    checks={},
-                )
                 where = cell_path(tmp_path / "cells", defence=defence, seed=seed, attack=attack)
-                write_cell(where, cell)
+                write_cell(where, make(defence, seed, attack))
     return tmp_path / "cells"
 
 
@@ -52,7 +97,7 @@ def test_table_holds_every_metric_of_every_cell(root: Path, tmp_path: Path) -> N
     tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
     table = pd.read_csv(tmp_path / "m.csv")
     assert list(table) == COLUMNS
-    assert len(table) == 4 * (16 + 32 + 32)
+    assert len(table) == 4 * (16 + 48 + 48)
     row = table.iloc[100]
     record = json.loads((root / row.defence / f"seed{row.seed}" / f"{row.attack}.json").read_text())
     keys = ("metric", "protocol", "direction", "labels", "gallery_images", "k")
@@ -61,11 +106,104 @@ def test_table_holds_every_metric_of_every_cell(root: Path, tmp_path: Path) -> N
     counts = record["counts"]
     (gallery,) = counts["galleries"]
     assert (row.images, row.captions) == (counts["images"], counts["captions"])
+    assert row.attacked_images == counts["attacked_images"] == 12
     assert row.gallery_captions == gallery["gallery_captions"]
     assert row.positives_per_query == gallery["positives_per_query"][row.direction]
     assert set(table["source_resolution"]) == {"128x128"}
     assert table[table["attack"] == "clean"]["threat_model"].isna().all()
     assert set(table[table["attack"] != "clean"]["threat_model"]) == {"both"}
+
+
+def test_budgets_and_knowledge_stand_in_the_table(
+    root: Path, tmp_path: Path, make: Callable[..., Cell], threat_model: Any
+) -> None:
+    for name, change in (
+        ("far", {"knowledge": "transfer", "source": "standard", "text": None}),
+        ("true", {"image": None, "text": {"words": 3, "characters": 2, "keeps_truth": True}}),
+    ):
+        cell = make("mat", 0, name)
+        record = {**cell.record, "threat_model": threat_model(**change)}
+        where = cell_path(root, defence="mat", seed=0, attack=name)
+        write_cell(where, replace(cell, record=record))
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    names = COLUMNS[7:15]
+    table = pd.read_csv(tmp_path / "m.csv", dtype=str, keep_default_na=False)
+    found = table.query("defence == 'mat' and seed == '0'").drop_duplicates("attack")
+    eps = str(2 / 255)
+    assert names == [
+        *("attack_method", "knowledge", "source", "image_norm", "image_eps"),
+        *("text_words", "text_characters", "keeps_truth"),
+    ]
+    assert {row.attack: [getattr(row, name) for name in names] for row in found.itertuples()} == {
+        "clean": [""] * 8,
+        "pgd": ["sga", "white_box", "", "linf", eps, "1", "", "False"],
+        "sga": ["sga", "white_box", "", "linf", eps, "1", "", "False"],
+        "far": ["sga", "transfer", "standard", "linf", eps, "", "", ""],
+        "true": ["sga", "white_box", "", "", "", "3", "2", "True"],
+    }
+    assert set(table["k"]) == {"1", "5"}
+    assert set(table[table["curve"] == "words"]["attack"]) == {"pgd"}
+
+
+def test_truth_of_captions_is_a_row_without_k(
+    root: Path, tmp_path: Path, make: Callable[..., Cell]
+) -> None:
+    cell = make("mat", 0, "ensemble")
+    write_cell(cell_path(root, defence="mat", seed=0, attack="ensemble"), cell)
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    table = pd.read_csv(tmp_path / "m.csv", dtype=str, keep_default_na=False)
+    (row,) = table[table["metric"] == "caption_truth"].itertuples()
+    truth, captions = cell.record["checks"]["captions_true"], cell.record["counts"]
+    place = (row.attack, row.protocol, row.direction, row.labels, row.gallery_images, row.k)
+    assert place == ("ensemble", "own_pair", "t2i", "one_image", "6", "")
+    assert (row.value, row.high, row.confidence) == ("1.0", "1.0", "0.95")
+    assert float(row.low) == truth["low"]
+    assert row.n == row.successes == str(captions["attacked_captions"])
+    assert row.interval == "clopper_pearson"
+    assert (row.attacked_images, row.images, row.attack_method) == ("5", "12", "")
+
+
+def test_flags_have_a_table_of_their_own(
+    root: Path, tmp_path: Path, make: Callable[..., Cell]
+) -> None:
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    assert (tmp_path / "m_flags.csv").read_text() == ",".join(FLAG_COLUMNS) + "\n"
+    compared = {"flag": "x", "raised": False, "value": -0.1, "low": -0.2, "high": 0.05}
+    for defence, flags in (("standard", [FLAG, {**FLAG, **compared, "against": "pgd"}]),):
+        cell = make(defence, 1, "sga")
+        record = {**cell.record, "flags": flags}
+        where = cell_path(root, defence=defence, seed=1, attack="sga")
+        write_cell(where, replace(cell, record=record))
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    assert (tmp_path / "m_flags.csv").read_text().splitlines()[1:] == [
+        "made_up,standard,1,sga,zero_gradients,True,0.5,,,,12",
+        "made_up,standard,1,sga,x,False,-0.1,-0.2,0.05,pgd,12",
+    ]
+
+
+def test_cells_under_own_pair_alone_are_summarised_by_names_of_their_own(
+    root: Path, tmp_path: Path, make: Callable[..., Cell]
+) -> None:
+    for seed in (0, 1):
+        where = cell_path(root, defence="mat", seed=seed, attack="ensemble")
+        write_cell(where, make("mat", seed, "ensemble"))
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    summary = json.loads((tmp_path / "m.json").read_text())["mat"]
+    assert all(not name.startswith("own_pair") for name in summary["sga"])
+    table = pd.read_csv(tmp_path / "m.csv")
+    chosen = table.query(
+        "defence == 'mat' and attack == 'ensemble' and labels == 'one_image' "
+        "and direction == 't2i' and metric == 'recall_at_k' and k == 5"
+    )
+    assert len(chosen) == 2
+    found = summary["ensemble"]["own_pair_t2i_recall_at_5"]
+    assert found == pytest.approx(chosen["value"].mean(), abs=1e-6)
+    assert set(summary["ensemble"]) == {
+        f"own_pair_{direction}_{metric}_at_{k}"
+        for direction in ("i2t", "t2i")
+        for metric in ("recall", "attack_success_rate")
+        for k in (1, 5)
+    }
 
 
 def test_order_is_the_study_s_where_it_is_given(root: Path, tmp_path: Path) -> None:
@@ -116,8 +254,8 @@ def test_summary_is_the_mean_over_seeds(root: Path, tmp_path: Path) -> None:
 def test_bytes_are_the_same_twice(root: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         tabulate(root, tmp_path / f"{name}.csv", tmp_path / f"{name}.json")
-    for suffix in ("csv", "json"):
-        once, again = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in "ab")
+    for suffix in (".csv", ".json", "_flags.csv"):
+        once, again = ((tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
         assert once == again
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmrobust.claims.statistics import Difference, Measure, RelativeDrop, Selection, Statistic
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.evaluation.retrieval import DIRECTIONS, LABELS, PROTOCOLS
+from mmrobust.yaml_file import read_yaml
 
 STATISTICS: Mapping[str, tuple[type[Difference] | type[RelativeDrop], Sequence[str]]] = {
     "difference": (Difference, ("a", "b")),
@@ -54,12 +53,7 @@ def load_claims(path: Path) -> dict[str, Claim]:
     Raises:
         UserError: for anything amiss, naming the file and the claim.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: file is missing") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
+    document = read_yaml(path)
     entries = _fields(document, ("claims",), str(path))["claims"]
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: 'claims' must be a list of at least one claim")

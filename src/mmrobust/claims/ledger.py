@@ -118,7 +118,11 @@ def ledger_rows(
                 generator=numpy_generator(seeds[0], "claims", claim.id),
             )
             estimate = claim.statistic.estimate(cells, resampling)
-            notes = [*_photographs(cells.values()), *_caveats(estimate, seeds)]
+            notes = [
+                *_photographs(cells.values()),
+                *_part_of_images(estimate, cells.values()),
+                *_caveats(estimate, seeds),
+            ]
             row |= _judged(estimate, claim.margin)
         rows.append(row | {"note": _note(claim, study, notes)})
     return rows
@@ -159,6 +163,14 @@ def _photographs(cells: Iterable[Sequence[Cell]]) -> list[str]:
         "photographs of varying size" if size == "varying" else f"photographs at {size} pixels"
         for size in sorted(found - {None})
     ]
+
+
+def _part_of_images(estimate: Estimate, cells: Iterable[Sequence[Cell]]) -> list[str]:
+    """That cells were compared on some of the images; nothing if it was all of them."""
+    images = max(cell.record["counts"]["images"] for of_seeds in cells for cell in of_seeds)
+    if estimate.images == images:
+        return []
+    return [f"on the {estimate.images} of {images} images that all cells attack"]
 
 
 def _judged(estimate: Estimate, margin: float) -> dict[str, Any]:

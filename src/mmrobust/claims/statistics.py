@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, Cell
@@ -23,6 +24,7 @@ from mmrobust.evaluation.intervals import (
 )
 from mmrobust.evaluation.metrics import per_image, same_queries
 from mmrobust.evaluation.records import gallery_sizes
+from mmrobust.evaluation.retrieval import of_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +76,14 @@ class Estimate:
         interval: over the test images, for the mean over seeds.
         per_seed: value of each seed, in the order of the seeds.
         n: queries (of one seed).
+        images: images that the queries are about: those that all cells have outcomes of.
     """
 
     value: float | None
     interval: Interval | None
     per_seed: tuple[float, ...]
     n: int
+    images: int
 
 
 CellsBySeed = Mapping[Selection, Sequence[Cell]]
@@ -125,6 +129,7 @@ class Difference:
             interval=difference_interval(ours, theirs, counts, resampling),
             per_seed=tuple(per_seed),
             n=int(total),
+            images=len(counts),
         )
 
 
@@ -151,41 +156,63 @@ class RelativeDrop:
     def estimate(self, cells: CellsBySeed, resampling: Resampling) -> Estimate:
         """Mean over seeds of the drop; undefined if a model has no clean success."""
         hit, base, counts = _paired_successes(cells[self.cell], cells[self.clean], self.measure)
-        n = int(counts.sum())
+        n, images = int(counts.sum()), len(counts)
         if any(successes.sum() == 0 for successes in base):
-            return Estimate(value=None, interval=None, per_seed=(), n=n)
+            return Estimate(value=None, interval=None, per_seed=(), n=n, images=images)
         per_seed = [float(1 - a.sum() / c.sum()) for a, c in zip(hit, base, strict=True)]
         return Estimate(
             value=float(np.mean(per_seed)),
             interval=relative_drop_interval(hit, base, counts, resampling),
             per_seed=tuple(per_seed),
             n=n,
+            images=images,
         )
 
 
 def _paired_successes(
     ours: Sequence[Cell], theirs: Sequence[Cell], measure: Measure
 ) -> tuple[list[Array], list[Array], Array]:
-    """Successes per image (N,) of both sides for each seed, and queries per image (N,)."""
-    reference = ours[0]
-    for cell in (*ours, *theirs):
-        if not same_queries(cell.outcomes, reference.outcomes):
+    """Successes per image (N,) of both sides for each seed, and queries per image (N,).
+
+    Under own_pair items don't interact: cells that attack different items are compared on the
+    images that all of them have.
+    """
+    cells = (*ours, *theirs)
+    size = measure.gallery_size(ours[0])
+    frames = _on_common_images([_measured(cell, measure, size) for cell in cells], measure)
+    for cell, frame in zip(cells, frames, strict=True):
+        if frame.empty or not same_queries(frame, frames[0]):
             raise UserError(
-                f"cells {reference.name} and {cell.name} are not about the same queries "
+                f"cells {ours[0].name} and {cell.name} are not about the same queries "
                 "and can't be paired (their data or galleries differ)"
             )
-    frame = reference.outcomes
-    chosen = (
+    images, place = np.unique(frames[0]["image"].to_numpy(), return_inverse=True)
+    found = [
+        per_image(place, frame["rank"].to_numpy() <= measure.k, len(images)) for frame in frames
+    ]
+    counts = per_image(place, np.ones(len(place)), len(images))
+    return found[: len(ours)], found[len(ours) :], counts
+
+
+def _measured(cell: Cell, measure: Measure, gallery_images: int) -> pd.DataFrame:
+    """Outcomes of a cell that a measure speaks of; `UserError` if it has none of its protocol."""
+    if measure.protocol not in cell.record["protocols"]:
+        raise UserError(
+            f"cell {cell.name} has no outcomes under {measure.protocol} "
+            f"(allowed: {', '.join(cell.record['protocols'])})"
+        )
+    frame = cell.outcomes
+    return frame[
         (frame["protocol"] == measure.protocol)
         & (frame["direction"] == measure.direction)
         & (frame["labels"] == measure.labels)
-        & (frame["gallery_images"] == measure.gallery_size(reference))
-    ).to_numpy()
-    image = frame["image"].to_numpy()[chosen]
-    n_images = int(image.max()) + 1
+        & (frame["gallery_images"] == gallery_images)
+    ]
 
-    def successes(cell: Cell) -> Array:
-        return per_image(image, cell.outcomes["rank"].to_numpy()[chosen] <= measure.k, n_images)
 
-    counts = per_image(image, np.ones(len(image)), n_images)
-    return [successes(cell) for cell in ours], [successes(cell) for cell in theirs], counts
+def _on_common_images(frames: Sequence[pd.DataFrame], measure: Measure) -> list[pd.DataFrame]:
+    """Under own_pair the rows about images that are in all frames; else the frames themselves."""
+    if measure.protocol != "own_pair":
+        return list(frames)
+    common = set.intersection(*(set(frame["image"]) for frame in frames))
+    return [of_items(frame, sorted(common)) for frame in frames]

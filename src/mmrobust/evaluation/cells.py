@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from mmrobust.artifacts import replacing, write_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.intervals import Resampling
-from mmrobust.evaluation.metrics import cell_metrics, cell_rates
+from mmrobust.evaluation.metrics import caption_truth, cell_metrics, cell_rates
 from mmrobust.evaluation.records import SCHEMA_VERSION, gallery_sizes, read_record
-from mmrobust.evaluation.retrieval import LABELS, PROTOCOLS, Embeddings, gallery_blocks
+from mmrobust.evaluation.retrieval import LABELS, Embeddings, gallery_blocks, of_items
 from mmrobust.randomness import numpy_generator
 
 CLEAN = "clean"
@@ -28,7 +28,9 @@ CLEAN = "clean"
 OUTCOMES_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("protocol", "direction", "labels")]
     + [(name, pa.int32()) for name in ("gallery_images", "gallery", "query", "image", "rank")]
+    + [("caption_true", pa.int8())]
 )
+"""`caption_true`: 1 or 0 for an attacked caption (a t2i query) whose truth is decided, else -1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +85,19 @@ def gallery_counts(embeddings: Embeddings, *, gallery_images: Sequence[int]) -> 
     return {"images": images, "captions": captions, "galleries": galleries}
 
 
+def attacked_counts(outcomes: pd.DataFrame) -> dict[str, int]:
+    """How many images and captions the outcomes of a cell are about, for its `counts`."""
+    queries = outcomes.groupby("direction")["query"].nunique()
+    return {"attacked_images": int(queries["i2t"]), "attacked_captions": int(queries["t2i"])}
+
+
 def build_cell(
     origin: Origin,
     *,
     attack: str,
     attack_config: Mapping[str, Any],
     threat_model: Mapping[str, Any] | None,
+    curve: str | None,
     counts: Mapping[str, Any],
     outcomes: pd.DataFrame,
     clean_outcomes: pd.DataFrame | None,
@@ -104,21 +113,33 @@ def build_cell(
         attack: name of the attack; "clean" for none.
         attack_config: JSON-able configuration of the attack.
         threat_model: name, knowledge, image and text budget; None for clean.
+        curve: name of the curve that the cell is a point of; None for a cell of its own.
         counts: from `gallery_counts`.
-        outcomes: from `retrieval.split_ranks`.
-        clean_outcomes: of the same model's clean cell; None if this is it.
+        outcomes: from `retrieval.split_ranks` with `caption_true`; of all items, or of some of
+            them under own_pair.
+        clean_outcomes: of the same model's clean cell, whole; None if this is it.
         ks: ranks up to k count as correct.
         n_resamples: bootstrap resamples.
         confidence: of the intervals, in (0, 1).
-        checks: what was measured of the attack's budget.
+        checks: what was measured of the attack's budget; `captions_true` is added where the
+            outcomes know it.
+
+    Returns:
+        A cell without flags, which compare it with the model's other cells.
     """
+    if clean_outcomes is not None and len(outcomes) < len(clean_outcomes):
+        clean_outcomes = of_items(clean_outcomes, outcomes["image"].unique().tolist())
     rates = cell_rates(outcomes, clean_outcomes, ks=ks)
-    metrics = []
-    for size in gallery_sizes(counts):
+
+    def resampling() -> Resampling:
         # One stream for all cells and gallery sizes of a seed: they resample the same images.
         generator = numpy_generator(origin.seed, "evaluation", "intervals")
-        resampling = Resampling(n_resamples=n_resamples, confidence=confidence, generator=generator)
-        metrics += cell_metrics([r for r in rates if r.gallery_images == size], resampling)
+        return Resampling(n_resamples=n_resamples, confidence=confidence, generator=generator)
+
+    metrics = []
+    for size in gallery_sizes(counts):
+        metrics += cell_metrics([r for r in rates if r.gallery_images == size], resampling())
+    truth = caption_truth(outcomes, resampling())
     record = {
         "schema_version": SCHEMA_VERSION,
         "study": origin.study,
@@ -130,9 +151,12 @@ def build_cell(
         "attack": attack,
         "attack_config": dict(attack_config),
         "threat_model": None if threat_model is None else dict(threat_model),
-        "counts": dict(counts),
+        "curve": curve,
+        "protocols": outcomes["protocol"].unique().tolist(),
+        "counts": {**counts, **attacked_counts(outcomes)},
         "metrics": metrics,
-        "checks": dict(checks),
+        "checks": dict(checks) if truth is None else {**checks, "captions_true": truth},
+        "flags": [],
     }
     return Cell(record=record, outcomes=outcomes)
 
@@ -178,9 +202,12 @@ def read_cell(path: Path) -> Cell:
     if not arrow.schema.equals(OUTCOMES_SCHEMA):
         raise UserError(f"{table}: columns must be {', '.join(OUTCOMES_SCHEMA.names)}")
     counts, sizes = record["counts"], gallery_sizes(record["counts"])
-    rows = len(sizes) * len(PROTOCOLS) * len(LABELS) * (counts["images"] + counts["captions"])
+    queries = counts["attacked_images"] + counts["attacked_captions"]
+    rows = len(sizes) * len(record["protocols"]) * len(LABELS) * queries
     if arrow.num_rows != rows:
         raise UserError(f"{table}: has {arrow.num_rows} rows, but {path.name} calls for {rows}")
     if arrow["gallery_images"].unique().to_pylist() != sizes:
         raise UserError(f"{table}: gallery_images must be {sizes}, in this order ({path.name})")
+    if arrow["protocol"].unique().to_pylist() != record["protocols"]:
+        raise UserError(f"{table}: protocols must be {record['protocols']} ({path.name})")
     return Cell(record=record, outcomes=arrow.to_pandas())

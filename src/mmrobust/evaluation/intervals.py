@@ -139,16 +139,11 @@ def rate_intervals(
 
 def _rate_bootstrap(successes: Array, counts: Array, resampling: Resampling) -> tuple[Array, Array]:
     """Bootstrap bounds of rates; a second round for those that some resample left undefined."""
-
-    def ratio(totals: Array) -> Array:
-        top, bottom = np.split(totals, 2)
-        return top / bottom
-
-    low, high = bootstrap_of_totals(np.vstack([successes, counts]), ratio, resampling)
+    low, high = bootstrap_of_totals(np.vstack([successes, counts]), _ratio, resampling)
     for at in np.flatnonzero(np.isnan(low) | np.isnan(high)):
         counted = counts[at] > 0
         rows = np.stack([successes[at, counted], counts[at, counted]])
-        low[at : at + 1], high[at : at + 1] = bootstrap_of_totals(rows, ratio, resampling)
+        low[at : at + 1], high[at : at + 1] = bootstrap_of_totals(rows, _ratio, resampling)
     return low, high
 
 
@@ -164,21 +159,46 @@ def difference_interval(
         resampling: number of resamples, confidence and generator.
 
     Returns:
-        Interval of the mean over seeds; images are resampled jointly for all of them. If every
-        image has the same difference, bounds come from two Clopper-Pearson intervals, of the
-        share won and of the share lost, each at half the error.
+        Interval of the mean over seeds, by `gain_intervals`; images are resampled jointly for
+        all of them.
     """
     gain = np.sum(ours, axis=0) - np.sum(theirs, axis=0)
-    asked = counts * len(ours)
-    per_image = gain / asked
-    if np.ptp(per_image) > 0:
-        rows = np.stack([gain, asked])
-        low, high = bootstrap_of_totals(rows, lambda totals: totals[:1] / totals[1:], resampling)
-        return Interval(low=float(low[0]), high=float(high[0]), method=BOOTSTRAP)
-    value, level = float(per_image[0]), 1 - (1 - resampling.confidence) / 2
-    won = exact_bounds(max(value, 0.0), len(counts), level)
-    lost = exact_bounds(max(-value, 0.0), len(counts), level)
-    return Interval(low=won[0] - lost[1], high=won[1] - lost[0], method=EXACT)
+    (found,) = gain_intervals(gain[None], (counts * len(ours))[None], resampling)
+    return found
+
+
+def gain_intervals(gains: Array, counts: Array, resampling: Resampling) -> list[Interval]:
+    """Intervals of many paired differences sum(gains) / sum(counts) over the same images.
+
+    Bootstrap over images. If every image has the same difference, bounds come from two
+    Clopper-Pearson intervals, of the share won and of the share lost, each at half the error.
+
+    Args:
+        gains: (M, N) queries won less queries lost, per difference and image.
+        counts: (M, N) queries asked, at least 1 each.
+        resampling: number of resamples, confidence and generator.
+    """
+    per_image = gains / counts
+    varied = np.ptp(per_image, axis=1) > 0
+    low, high = np.zeros(len(gains)), np.zeros(len(gains))
+    if varied.any():
+        rows = np.vstack([gains[varied], counts[varied]])
+        low[varied], high[varied] = bootstrap_of_totals(rows, _ratio, resampling)
+    level = 1 - (1 - resampling.confidence) / 2
+    for at in np.flatnonzero(~varied):
+        value, n_images = float(per_image[at, 0]), gains.shape[1]
+        won = exact_bounds(max(value, 0.0), n_images, level)
+        lost = exact_bounds(max(-value, 0.0), n_images, level)
+        low[at], high[at] = won[0] - lost[1], won[1] - lost[0]
+    return [
+        Interval(low=float(a), high=float(b), method=BOOTSTRAP if by_resampling else EXACT)
+        for a, b, by_resampling in zip(low, high, varied, strict=True)
+    ]
+
+
+def _ratio(totals: Array) -> Array:
+    top, bottom = np.split(totals, 2)
+    return top / bottom
 
 
 def relative_drop_interval(

@@ -8,20 +8,26 @@ from typing import Any
 
 from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
-from mmrobust.evaluation.retrieval import DIRECTIONS
+from mmrobust.evaluation.retrieval import DIRECTIONS, PROTOCOLS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RECORD_KEYS = (
     *("schema_version", "study", "dataset", "split", "source_resolution", "defence", "seed"),
-    *("attack", "attack_config", "threat_model", "counts", "metrics", "checks"),
+    *("attack", "attack_config", "threat_model", "curve", "protocols", "counts", "metrics"),
+    *("checks", "flags"),
 )
-COUNT_KEYS = ("images", "captions", "galleries")
+COUNT_KEYS = ("images", "captions", "attacked_images", "attacked_captions", "galleries")
 GALLERY_KEYS = ("gallery_images", "galleries", "gallery_captions", "positives_per_query")
 METRIC_KEYS = (
     *("metric", "protocol", "direction", "labels", "gallery_images", "k", "value", "low", "high"),
     *("n", "successes", "interval", "confidence", "n_resamples"),
 )
+THREAT_MODEL_KEYS = ("name", "knowledge", "source", "image", "text")
+IMAGE_BUDGET_KEYS = ("norm", "eps")
+TEXT_BUDGET_KEYS = ("words", "characters", "keeps_truth")
+TRUTH_KEYS = ("value", "low", "high", "n", "interval")
+FLAG_KEYS = ("flag", "raised", "value", "low", "high", "against", "n", "says")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -33,25 +39,66 @@ def read_record(path: Path) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise UserError(f"{path}: schema_version is {version!r} (allowed: {SCHEMA_VERSION})")
     _require(path, record, RECORD_KEYS, "record")
-    _require(path, record["counts"], COUNT_KEYS, "counts")
-    galleries = _list(path, record["counts"]["galleries"], "counts.galleries")
-    for at, gallery in enumerate(galleries):
+    _check_attack(path, record)
+    _check_counts(path, record["counts"])
+    for at, metric in enumerate(_list(path, record["metrics"], "metrics")):
+        where = f"metrics[{at}]"
+        _require(path, metric, METRIC_KEYS, where)
+        _check_known(path, metric, "gallery_images", gallery_sizes(record["counts"]), where)
+        _check_known(path, metric, "direction", DIRECTIONS, where)
+        _check_known(path, metric, "protocol", record["protocols"], where)
+    for at, flag in enumerate(_list(path, record["flags"], "flags")):
+        _require(path, flag, FLAG_KEYS, f"flags[{at}]")
+    return record
+
+
+def _check_attack(path: Path, record: Mapping[str, Any]) -> None:
+    """What the cell says of its attack: its threat model, curve, protocols and checks."""
+    threat_model, curve, checks = record["threat_model"], record["curve"], record["checks"]
+    if threat_model is not None:
+        _require(path, threat_model, THREAT_MODEL_KEYS, "threat_model")
+        for modality, keys in (("image", IMAGE_BUDGET_KEYS), ("text", TEXT_BUDGET_KEYS)):
+            if threat_model[modality] is not None:
+                _require(path, threat_model[modality], keys, f"threat_model.{modality}")
+    if not isinstance(curve, str | None):
+        raise UserError(f"{path}: curve is {curve!r} (allowed: a name or null)")
+    protocols = _list(path, record["protocols"], "protocols")
+    allowed = [list(PROTOCOLS), ["own_pair"]]
+    if protocols not in allowed:
+        raise UserError(
+            f"{path}: protocols is {protocols} (allowed: {' or '.join(map(str, allowed))})"
+        )
+    _require(path, record["attack_config"], (), "attack_config")
+    _require(path, checks, (), "checks")
+    if "captions_true" in checks:
+        _require(path, checks["captions_true"], TRUTH_KEYS, "checks.captions_true")
+
+
+def _check_counts(path: Path, counts: Any) -> None:
+    """Galleries, and how many images and captions of the split were attacked."""
+    _require(path, counts, COUNT_KEYS, "counts")
+    for at, gallery in enumerate(_list(path, counts["galleries"], "counts.galleries")):
         where = f"counts.galleries[{at}]"
         _require(path, gallery, GALLERY_KEYS, where)
         _require(path, gallery["positives_per_query"], DIRECTIONS, f"{where}.positives_per_query")
-    sizes = gallery_sizes(record["counts"])
+    sizes = gallery_sizes(counts)
     whole = all(isinstance(size, int) for size in sizes)
     if not sizes or not whole or len(set(sizes)) < len(sizes):
         raise UserError(f"{path}: counts.galleries must be of one or several distinct sizes")
-    for at, metric in enumerate(_list(path, record["metrics"], "metrics")):
-        _require(path, metric, METRIC_KEYS, f"metrics[{at}]")
-        for key, known in (("gallery_images", sizes), ("direction", DIRECTIONS)):
-            if metric[key] not in known:
-                allowed = ", ".join(map(str, known))
-                raise UserError(
-                    f"{path}: metrics[{at}]: {key} is {metric[key]!r} (allowed: {allowed})"
-                )
-    return record
+    for some, of_all in (("attacked_images", "images"), ("attacked_captions", "captions")):
+        number, most = counts[some], counts[of_all]
+        if not isinstance(number, int) or not isinstance(most, int) or not 1 <= number <= most:
+            raise UserError(
+                f"{path}: counts.{some} is {number!r} (allowed: 1 to counts.{of_all}, {most!r})"
+            )
+
+
+def _check_known(
+    path: Path, values: Mapping[str, Any], key: str, known: Sequence[Any], where: str
+) -> None:
+    if values[key] not in known:
+        allowed = ", ".join(map(str, known))
+        raise UserError(f"{path}: {where}: {key} is {values[key]!r} (allowed: {allowed})")
 
 
 def gallery_sizes(counts: Mapping[str, Any]) -> list[int]:

@@ -94,6 +94,17 @@ def gallery_blocks(n_images: int, gallery_images: int) -> list[range]:
     return [range(at, at + gallery_images) for at in range(0, n_images, gallery_images)]
 
 
+def of_items(outcomes: pd.DataFrame, items: Sequence[int]) -> pd.DataFrame:
+    """The outcomes of some images and their captions under own_pair, where items don't interact.
+
+    Args:
+        outcomes: of a whole split, see `split_ranks`, or of a part of it.
+        items: rows of images; those that the outcomes aren't about are passed over.
+    """
+    chosen = (outcomes["protocol"] == "own_pair") & outcomes["image"].isin(items)
+    return outcomes[chosen].reset_index(drop=True)
+
+
 def split_ranks(embeddings: Embeddings, *, gallery_images: Sequence[int]) -> pd.DataFrame:
     """Per-sample outcomes of a whole split, cut into disjoint galleries of each size.
 

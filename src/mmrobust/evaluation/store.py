@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mmrobust.artifacts import digest
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import Cell, read_cell, write_cell
+from mmrobust.example_records import read_examples, write_examples
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,18 @@ class CellStore:
         """Where the cell computed from `inputs` (JSON-able) stands; all of them make the name."""
         return self.folder / digest(inputs)[:32] / "cell.json"
 
-    def get(self, inputs: Any) -> Cell | None:
-        """The stored cell, or None if there is none or if it can't be read."""
+    def get(self, inputs: Any) -> tuple[Cell, pd.DataFrame] | None:
+        """The stored cell and its examples, or None if there is none or if it can't be read."""
         path = self.path(inputs)
         try:
-            return read_cell(path) if path.is_file() else None
+            if not path.is_file():
+                return None
+            return read_cell(path), read_examples(path.with_name("examples.parquet"))
         except UserError:
             return None
 
-    def put(self, inputs: Any, cell: Cell) -> None:
+    def put(self, inputs: Any, cell: Cell, examples: pd.DataFrame) -> None:
         """Keep a cell; the record comes last, so a cell with a record is whole."""
-        write_cell(self.path(inputs), cell)
+        path = self.path(inputs)
+        write_examples(path.with_name("examples.parquet"), examples)
+        write_cell(path, cell)

@@ -1,4 +1,4 @@
-"""All cells of a study as one tidy table, and a small nested summary of it."""
+"""All cells of a study as one tidy table, a small nested summary of it, and a table of flags."""
 
 from __future__ import annotations
 
@@ -15,29 +15,39 @@ from mmrobust.evaluation.records import check_place, gallery_sizes, read_record
 
 COLUMNS = [
     *("study", "dataset", "source_resolution", "defence", "seed", "attack", "threat_model"),
+    *("attack_method", "knowledge", "source", "image_norm", "image_eps"),
+    *("text_words", "text_characters", "keeps_truth", "curve"),
     *("protocol", "direction", "labels", "gallery_images", "metric", "k"),
     *("value", "low", "high", "n", "successes", "interval", "confidence"),
-    *("images", "captions", "gallery_captions", "positives_per_query"),
+    *("images", "captions", "attacked_images", "gallery_captions", "positives_per_query"),
 ]
+FLAG_COLUMNS = [
+    *("study", "defence", "seed", "attack", "flag", "raised", "value", "low", "high"),
+    *("against", "n"),
+]
+_WHOLE = ["k", "text_words", "text_characters"]
+"""Columns of whole numbers in which some rows are empty."""
 
 
 def tabulate(
     cells_root: Path,
     csv: Path,
     json: Path,
+    flags: Path,
     *,
     defences: Sequence[str] = (),
     seeds: Sequence[int] = (),
     attacks: Sequence[str] = (),
 ) -> None:
-    """Write the tidy table and the summary of all cells under `cells_root`.
+    """Write the tidy table, the summary and the flags of all cells under `cells_root`.
 
     Args:
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
-        csv: gets one row a metric of a cell, those of the main gallery size first.
-        json: gets defence -> attack -> "<direction>_<metric>" -> mean over seeds, of the
-            one-image labels under the protocol `full_gallery`, in the main gallery size; a
-            metric that no seed defines is left out.
+        csv: gets one row a metric of a cell, those of the main gallery size first. What a cell
+            has no value for is empty (an ensemble has no method). The share of attacked captions
+            that are still true stands under the metric `caption_truth`, which has no k.
+        json: gets the summary, see `summarise`.
+        flags: gets one row a flag of a cell, raised or not, see `flags.flag_cells`.
         defences: those of the study in its order; cells of others, left from an earlier form of
             the study, are passed over. None named: all, in alphabetical order.
         seeds: the same, in ascending order.
@@ -71,9 +81,16 @@ def tabulate(
         )
     )
     table = pd.DataFrame([row for record in records for row in _rows(record)], columns=COLUMNS)
-    with replacing(csv) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    table = table.astype(dict.fromkeys(_WHOLE, "Int64"))
+    _write_csv(csv, table)
+    raised = [row for record in records for row in _flag_rows(record)]
+    _write_csv(flags, pd.DataFrame(raised, columns=FLAG_COLUMNS))
     write_json(json, summarise(table, gallery_images=first[0]))
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
@@ -81,14 +98,13 @@ def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
 
 
 def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    threat_model = record["threat_model"]
-    keys = ("study", "dataset", "source_resolution", "defence", "seed", "attack")
-    about = {key: record[key] for key in keys}
-    about["threat_model"] = None if threat_model is None else threat_model["name"]
-    about |= {key: record["counts"][key] for key in ("images", "captions")}
-    galleries = {of["gallery_images"]: of for of in record["counts"]["galleries"]}
+    counts = record["counts"]
+    keys = ("study", "dataset", "source_resolution", "defence", "seed", "attack", "curve")
+    about = {key: record[key] for key in keys} | _of_attack(record)
+    about |= {key: counts[key] for key in ("images", "captions", "attacked_images")}
+    galleries = {of["gallery_images"]: of for of in counts["galleries"]}
     rows = []
-    for metric in record["metrics"]:
+    for metric in [*record["metrics"], *_truth(record)]:
         gallery = galleries[metric["gallery_images"]]
         of_gallery = {
             "gallery_captions": gallery["gallery_captions"],
@@ -98,21 +114,77 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _of_attack(record: dict[str, Any]) -> dict[str, Any]:
+    """Method, knowledge and budgets; None for what the attack hasn't."""
+    threat_model = record["threat_model"] or {}
+    image, text = threat_model.get("image") or {}, threat_model.get("text") or {}
+    return {
+        "threat_model": threat_model.get("name"),
+        "attack_method": record["attack_config"].get("method"),
+        "knowledge": threat_model.get("knowledge"),
+        "source": threat_model.get("source"),
+        "image_norm": image.get("norm"),
+        "image_eps": image.get("eps"),
+        "text_words": text.get("words"),
+        "text_characters": text.get("characters"),
+        "keeps_truth": text.get("keeps_truth"),
+    }
+
+
+def _truth(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The share of attacked captions that are still true, as a row beside the metrics."""
+    truth = record["checks"].get("captions_true")
+    if truth is None:
+        return []
+    return [
+        {
+            **truth,
+            "metric": "caption_truth",
+            "protocol": "own_pair",
+            "direction": "t2i",
+            "labels": "one_image",
+            "gallery_images": gallery_sizes(record["counts"])[0],
+            "k": None,
+            "successes": round(truth["value"] * truth["n"]),
+            "confidence": record["metrics"][0]["confidence"],
+        }
+    ]
+
+
+def _flag_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    about = {key: record[key] for key in ("study", "defence", "seed", "attack")}
+    return [about | flag for flag in record["flags"]]
+
+
 def summarise(
     table: pd.DataFrame, *, gallery_images: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Means over seeds of the tidy table's one-image, full-gallery values in one gallery size."""
+    """Small summary: defence -> attack -> "<direction>_<metric>" -> mean over seeds.
+
+    Of one-image labels in one gallery size, under the protocol `full_gallery`. Cells that have
+    none (ensembles, attacks on some images) are summarised under `own_pair`, by names that begin
+    with it: the two protocols don't compare. Recall drops are left out, being differences of what
+    is there, and so is a metric that no seed defines.
+
+    Args:
+        table: the tidy table.
+        gallery_images: the main gallery size.
+    """
     chosen = table[
-        (table["protocol"] == "full_gallery")
+        table["metric"].isin(["recall_at_k", "attack_success_rate"])
         & (table["labels"] == "one_image")
         & (table["gallery_images"] == gallery_images)
     ]
-    chosen = chosen.dropna(subset=["value"])
-    names = ["defence", "attack", "direction", "metric", "k"]
+    whole = chosen["protocol"] == "full_gallery"
+    cell = [chosen["defence"], chosen["attack"], chosen["seed"]]
+    chosen = chosen[whole | ~whole.groupby(cell).transform("any")].dropna(subset=["value"])
+    names = ["defence", "attack", "protocol", "direction", "metric", "k"]
     summary: dict[str, dict[str, dict[str, float]]] = {}
     means = chosen.groupby(names, as_index=False)["value"].mean()
     for row in means.itertuples():
         name = f"{row.direction}_{str(row.metric).removesuffix('_at_k')}_at_{row.k}"
+        if row.protocol != "full_gallery":
+            name = f"{row.protocol}_{name}"
         of_attack = summary.setdefault(str(row.defence), {}).setdefault(str(row.attack), {})
         of_attack[name] = round(float(row.value), 6)
     return summary

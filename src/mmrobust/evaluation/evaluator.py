@@ -1,0 +1,319 @@
+"""Cells of one model, computed or found in the store; models are loaded when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mmrobust.artifacts import sha256_file
+from mmrobust.attacks import ATTACKS
+from mmrobust.attacks.base import Attack
+from mmrobust.attacks.text_search.base import Language
+from mmrobust.config import EvaluationConfig, build
+from mmrobust.data.prepared import Split, load_manifest, load_split
+from mmrobust.errors import UserError
+from mmrobust.evaluation.cells import CLEAN, Cell, Origin, build_cell, gallery_counts
+from mmrobust.evaluation.crafting import UNKNOWN, Crafted, craft
+from mmrobust.evaluation.ensembles import WorstCase
+from mmrobust.evaluation.examples import attacked_examples
+from mmrobust.evaluation.retrieval import of_items, split_ranks
+from mmrobust.evaluation.store import CellStore
+from mmrobust.evaluation.subject import Subject, drawn_items, load_language, load_subject
+from mmrobust.example_records import SCHEMA
+from mmrobust.registry import resolve
+from mmrobust.threat import ThreatModel
+
+ENTRY_KEYS = ("method", "threat_model", "items", "curve", "standalone")
+"""Keys of an attack's entry that are not fields of the attack."""
+
+Section = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where an evaluation reads and writes.
+
+    Fields:
+        data: the prepared dataset.
+        model: the checkpoint that is evaluated.
+        masked_lm: the masked language model; None if the study has none.
+        sources: checkpoints that transferred attacks are crafted on, by the name that threat
+            models give them.
+        cells: folder of the cells, `cells/<defence>/seed<k>`.
+        examples: folder of the examples, `examples/<defence>/seed<k>`.
+        work: folder of the cell store.
+    """
+
+    data: Path
+    model: Path
+    masked_lm: Path | None = None
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    cells: Path
+    examples: Path
+    work: Path
+
+
+class Evaluator:
+    """Computes the cells of one model, or finds them in the store."""
+
+    def __init__(self, cfg: Section, folders: Folders) -> None:
+        self.cfg, self.folders = cfg, folders
+        self.config = build(EvaluationConfig, cfg["evaluation"], where="evaluation")
+        self.manifest = load_manifest(folders.data)
+        self.store = CellStore(folders.work)
+        self.computed: list[str] = []
+        self.cells: dict[str, Cell] = {}
+        self.examples: dict[str, pd.DataFrame] = {}
+        self.clean = self._stored(CLEAN, self._inputs(CLEAN, {}), self._compute_clean)[0]
+        self.cells[CLEAN] = self.clean
+
+    def of_attack(self, name: str) -> None:
+        """The cell and the examples of an attack."""
+        entry = self.cfg["attacks"][name]
+        inputs = self._inputs(name, self._attack_inputs(entry))
+        found = self._stored(name, inputs, lambda: self._compute_attack(name))
+        self.cells[name], self.examples[name] = found
+
+    def of_ensemble(self, name: str) -> None:
+        """The cell of an ensemble, whose standalone members' cells are at hand."""
+        members = self.cfg["ensembles"][name]["members"]
+        attacks = self.cfg["attacks"]
+        about = {
+            "ensemble": self.cfg["ensembles"][name],
+            "members": [self._attack_inputs(attacks[member]) for member in members],
+        }
+        found = self._stored(name, self._inputs(name, about), lambda: self._compute_ensemble(name))
+        self.cells[name] = found[0]
+
+    # What a cell is made from
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Names that every record carries."""
+        return Origin(
+            study=self.cfg["study"],
+            dataset=self.manifest["dataset"],
+            split=self.config.split,
+            source_resolution=self.manifest["source_resolution"],
+            defence=self.cfg["defence"],
+            seed=self.cfg["seed"],
+        )
+
+    def _inputs(self, name: str, about: Section) -> dict[str, Any]:
+        return {
+            "origin": asdict(self.origin),
+            "evaluation": asdict(self.config),
+            "dataset": [self.cfg["dataset"], self.cfg["data_seed"]],
+            "manifest": self.manifest["sha256"],
+            "model": checkpoint_digest(self.folders.model),
+            "device": self.cfg["device"],
+            "threads": self.cfg["threads"],
+            "name": name,
+            "code": self.cfg["code"][name],
+            **about,
+        }
+
+    def _attack_inputs(self, entry: Section) -> dict[str, Any]:
+        threat_model = self.cfg["threat_models"][entry["threat_model"]]
+        source = threat_model.get("source")
+        attack = build_attack("", entry)
+        return {
+            "attack": entry,
+            "threat_model": threat_model,
+            "source": source and checkpoint_digest(self._source_folder(source)),
+            "masked_lm": masked_lm_digest(self.folders.masked_lm)
+            if attack.uses_masked_lm()
+            else None,
+        }
+
+    def _stored(self, name: str, inputs: Section, compute: Any) -> tuple[Cell, pd.DataFrame]:
+        found = self.store.get(inputs)
+        if found is None:
+            self.computed.append(name)
+            found = compute()
+            self.store.put(inputs, *found)
+        return found
+
+    # Models, loaded once and only if a cell has to be computed
+
+    @cached_property
+    def split(self) -> Split:
+        """The split that is attacked."""
+        return load_split(self.folders.data, self.config.split)
+
+    @cached_property
+    def target(self) -> Subject:
+        """The evaluated model."""
+        return self._subject(self.folders.model)
+
+    @cached_property
+    def language(self) -> Language:
+        """What attackers know of the language."""
+        return load_language(
+            self.folders.data,
+            self.folders.masked_lm,
+            dataset=self.cfg["dataset"],
+            split=self.config.split,
+            data_seed=self.cfg["data_seed"],
+            device=self.cfg["device"],
+        )
+
+    @cached_property
+    def _sources(self) -> dict[str, Subject]:
+        return {}
+
+    def _subject(self, folder: Path) -> Subject:
+        size = self.config.gallery_images[0]
+        return load_subject(folder, self.split, device=self.cfg["device"], gallery_images=size)
+
+    def _source_folder(self, source: str) -> Path:
+        if source not in self.folders.sources:
+            raise UserError(f"evaluate-model: no --source for {source!r} (wanted: NAME=FOLDER)")
+        return self.folders.sources[source]
+
+    def _source(self, threat_model: ThreatModel) -> Subject:
+        """The model that an attack is crafted on."""
+        if threat_model.source is None:
+            return self.target
+        folder = self._source_folder(threat_model.source)
+        if folder.resolve() == self.folders.model.resolve():
+            return self.target
+        if threat_model.source not in self._sources:
+            self._sources[threat_model.source] = self._subject(folder)
+        return self._sources[threat_model.source]
+
+    # Cells
+
+    def _compute_clean(self) -> tuple[Cell, pd.DataFrame]:
+        ranks = split_ranks(self.target.embeddings(), gallery_images=self.config.gallery_images)
+        cell = self._cell(CLEAN, ranks.assign(caption_true=UNKNOWN))
+        return cell, pd.DataFrame(columns=SCHEMA.names)
+
+    def _compute_attack(self, name: str) -> tuple[Cell, pd.DataFrame]:
+        entry = self.cfg["attacks"][name]
+        n_images = len(self.split.images)
+        items = drawn_items(n_images, entry.get("items", n_images))
+        keep = drawn_items(n_images, min(self.config.examples, len(items)))
+        crafted = self._craft(name, items, keep)
+        outcomes = self._outcomes(crafted)
+        cell = self._cell(
+            name,
+            outcomes,
+            attack_config={"method": entry["method"], **asdict(build_attack(name, entry))},
+            threat_model=entry["threat_model"],
+            curve=entry.get("curve"),
+            checks=crafted.checks(),
+        )
+        return cell, attacked_examples(self.target, crafted, outcomes, self.clean.outcomes)
+
+    def _compute_ensemble(self, name: str) -> tuple[Cell, pd.DataFrame]:
+        section = self.cfg["ensembles"][name]
+        n_images = len(self.split.images)
+        items = drawn_items(n_images, section.get("items", n_images))
+        worst = WorstCase(of_items(self.clean.outcomes, items), max(self.config.ks))
+        for member in section["members"]:
+            if member in self.cells:
+                worst.add(member, self.cells[member].outcomes)
+            else:
+                worst.attack_standing(
+                    member,
+                    lambda rows, of=member: self._outcomes(self._craft(of, rows, [])),  # type: ignore[misc]
+                )
+        cell = self._cell(
+            name,
+            worst.outcomes,
+            attack_config={"ensemble": list(section["members"])},
+            threat_model=section["threat_model"],
+            checks={"standing": worst.standing},
+        )
+        return cell, pd.DataFrame(columns=SCHEMA.names)
+
+    def _craft(self, name: str, items: Sequence[int], keep: Sequence[int]) -> Crafted:
+        entry = self.cfg["attacks"][name]
+        threat_model = build(
+            ThreatModel, self.cfg["threat_models"][entry["threat_model"]], where="threat_models"
+        )
+        return craft(
+            self._source(threat_model),
+            self.target,
+            build_attack(name, entry),
+            threat_model,
+            self.language,
+            items=items,
+            keep=keep,
+            name=name,
+            seed=self.cfg["seed"],
+            batch_images=self.config.batch_images,
+        )
+
+    def _outcomes(self, crafted: Crafted) -> pd.DataFrame:
+        """Ranks with the truth of attacked captions; of some items under own_pair alone."""
+        outcomes = split_ranks(
+            crafted.embeddings(self.target), gallery_images=self.config.gallery_images
+        )
+        if len(crafted.items) < len(self.split.images):
+            outcomes = of_items(outcomes, crafted.items)
+        caption = outcomes["query"].where(outcomes["direction"] == "t2i", -1).to_numpy()
+        true = np.where(caption >= 0, crafted.caption_true[caption], UNKNOWN)
+        return outcomes.assign(caption_true=true.astype(np.int8))
+
+    def _cell(
+        self,
+        name: str,
+        outcomes: pd.DataFrame,
+        *,
+        attack_config: Section | None = None,
+        threat_model: str | None = None,
+        curve: str | None = None,
+        checks: Section | None = None,
+    ) -> Cell:
+        named = None
+        if threat_model is not None:
+            section = self.cfg["threat_models"][threat_model]
+            built = build(ThreatModel, section, where=f"threat_models.{threat_model}")
+            named = {"name": threat_model, **asdict(built)}
+        sizes = self.config.gallery_images
+        return build_cell(
+            self.origin,
+            attack=name,
+            attack_config=attack_config or {},
+            threat_model=named,
+            curve=curve,
+            counts=gallery_counts(self.target.embeddings(), gallery_images=sizes),
+            outcomes=outcomes,
+            clean_outcomes=None if name == CLEAN else self.clean.outcomes,
+            ks=self.config.ks,
+            n_resamples=self.config.n_resamples,
+            confidence=self.config.confidence,
+            checks=checks or {},
+        )
+
+
+def build_attack(name: str, section: Section) -> Attack:
+    """The attack of an `attacks` entry of a study."""
+    fields = {key: value for key, value in section.items() if key not in ENTRY_KEYS}
+    cls = resolve(ATTACKS, section["method"], kind="attack", base=Attack)
+    return build(cls, fields, where=f"attacks.{name}")
+
+
+def checkpoint_digest(folder: Path) -> list[str | None]:
+    """Digests of a checkpoint's files; the tokenizer's is None where open_clip brings its own."""
+    files = [folder / name for name in ("model.safetensors", "model.json", "tokenizer.json")]
+    for file in files[:2]:
+        if not file.is_file():
+            raise UserError(f"{file}: file is missing; the folder is no checkpoint of a model")
+    return [sha256_file(file) if file.exists() else None for file in files]
+
+
+def masked_lm_digest(folder: Path | None) -> list[str]:
+    """Digests of the files that a masked language model is loaded from."""
+    if folder is None:
+        return []
+    names = ("model.safetensors", "config.json", "tokenizer.json")
+    return [sha256_file(folder / name) for name in names if (folder / name).exists()]
