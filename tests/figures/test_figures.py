@@ -16,6 +16,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from mmrobust.artifacts import sha256_file
+from mmrobust.figures.attack_overview import plot_attack_overview
 from mmrobust.figures.attack_success_rate import plot_attack_success_rate
 from mmrobust.figures.notes import titled
 from mmrobust.figures.recall_at_k import plot_recall_at_k
@@ -28,6 +29,7 @@ PLOTS: list[Callable[..., Figure]] = [
     plot_recall_by_defence,
     plot_recall_at_k,
     plot_attack_success_rate,
+    plot_attack_overview,
 ]
 
 
@@ -88,18 +90,30 @@ def test_bars_are_the_values_of_the_table(
     np.testing.assert_allclose(drawn, limits)
 
 
-def test_attack_success_is_drawn_from_the_table_without_clean(metrics: pd.DataFrame) -> None:
+def test_both_attack_success_rates_are_drawn_from_the_table_without_clean(
+    metrics: pd.DataFrame,
+) -> None:
     figure = plot_attack_success_rate(metrics)
-    rows = values(
-        metrics,
-        metric="attack_success_rate",
-        protocol="full_gallery",
-        labels="one_image",
-        direction="t2i",
-    )
-    expected = {f"t2i/{r.defence}/{r.attack}": r.value for r in rows.itertuples()}
-    assert bars(figure.axes[1]) == pytest.approx(expected)
-    assert not any(name.endswith("/clean") for name in bars(figure.axes[1]))
+    for place, metric in ((1, "attack_success_rate"), (3, "recall_drop")):
+        rows = values(
+            metrics, metric=metric, protocol="full_gallery", labels="one_image", direction="t2i"
+        )
+        expected = {f"t2i/{r.defence}/{r.attack}": r.value for r in rows.itertuples()}
+        assert bars(figure.axes[place]) == pytest.approx(expected)
+        assert not any(name.endswith("/clean") for name in bars(figure.axes[place]))
+    first, second = (" ".join(t.get_text() for t in figure.axes[at].texts) for at in (0, 2))
+    assert "conditional (SGA): share lost of queries right on clean inputs" in first
+    assert "difference (Co-Attack): clean recall minus recall under attack" in second
+
+
+def test_a_recall_drop_below_zero_is_drawn_below_zero(metrics: pd.DataFrame) -> None:
+    helped = (metrics["metric"] == "recall_drop") & (metrics["attack"] == "pgd")
+    changed = metrics.copy()
+    changed.loc[helped, ["value", "low", "high"]] = [-0.02, -0.05, 0.01]
+    figure = plot_attack_success_rate(changed)
+    assert bars(figure.axes[2])["i2t/mat/pgd"] == pytest.approx(-0.02)
+    assert figure.axes[2].get_ylim()[0] < -5
+    assert plot_attack_success_rate(metrics).axes[2].get_ylim()[0] == 0
 
 
 def test_lines_over_k_are_the_values_of_the_strongest_attack(
@@ -270,12 +284,23 @@ def test_a_defence_has_one_colour_in_every_figure(by_defence: Figure, at_k: Figu
 
 
 def test_labels_are_spelt_as_in_papers() -> None:
-    assert [label(name) for name in ("mat_plus", "word_substitution", "tecoa", "new_one")] == [
-        "MAT plus",
-        "word substitution",
-        "TeCoA",
-        "new one",
-    ]
+    spelt = {
+        "mat_plus": "MAT plus",
+        "word_substitution": "word substitution",
+        "tecoa": "TeCoA",
+        "new_one": "new one",
+        "co_attack": "Co-Attack",
+        "bert_attack_released": "BERT-Attack released",
+        "mi_fgsm": "MI-FGSM",
+        "fgsm": "FGSM",
+        "mattress": "mattress",
+        "pgd_eps_4_255": "PGD, eps 4/255",
+        "pgd_eps_0p5_255": "PGD, eps 0.5/255",
+        "sga_words_1": "SGA, 1 word",
+        "sga_words_3": "SGA, 3 words",
+        "all_words": "all words",
+    }
+    assert {name: label(name) for name in spelt} == spelt
 
 
 def test_training_history_has_a_line_for_every_model() -> None:

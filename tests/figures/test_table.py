@@ -11,13 +11,17 @@ from mmrobust.errors import UserError
 from mmrobust.evaluation.tables import COLUMNS
 from mmrobust.figures.table import (
     NUMBERS,
+    SOMETIMES,
     TEXT,
     UNDEFINED,
+    curves_of,
     gallery_sizes,
     grid_of,
+    of_curve,
     read_metrics,
     select,
     strongest_attack,
+    within_protocol,
 )
 
 
@@ -44,7 +48,7 @@ def test_order_is_that_of_the_table_with_the_baselines_in_front(
 
 
 def test_all_columns_that_are_written_are_required(made_up: ModuleType, tmp_path: Path) -> None:
-    assert sorted([*TEXT, *NUMBERS, *UNDEFINED]) == sorted(COLUMNS)
+    assert sorted([*TEXT, *NUMBERS, *UNDEFINED, *SOMETIMES]) == sorted(COLUMNS)
     path = made_up.write_metrics(tmp_path / "metrics.csv", made_up.metric_rows())
     read_metrics(path).drop(columns=["gallery_images", "threat_model"]).to_csv(path, index=False)
     with pytest.raises(UserError, match="column missing: threat_model, gallery_images"):
@@ -110,6 +114,33 @@ def test_a_value_that_is_undefined_is_no_error(made_up: ModuleType, tmp_path: Pa
     rows[0] |= {"value": "", "low": "", "high": "", "n": 0, "interval": "none"}
     table = read_metrics(made_up.write_metrics(tmp_path / "metrics.csv", rows))
     assert table[["value", "low", "high"]].isna().all(axis=None)
+
+
+def test_points_of_curves_are_no_attacks_of_the_grid(made_up: ModuleType, tmp_path: Path) -> None:
+    metrics = read_metrics(
+        made_up.write_metrics(tmp_path / "m.csv", made_up.metric_rows(suite=True))
+    )
+    assert grid_of(metrics).attacks == (*made_up.ATTACKS, *made_up.SUITE)
+    assert curves_of(metrics) == ["pixels", "words"]
+    for curve, (attack, over, budgets) in made_up.CURVES.items():
+        end = "_255" if over == "eps" else ""
+        points = [f"{attack}_{over}_{budget}{end}" for budget in budgets]
+        assert list(of_curve(metrics, curve)["attack"].unique()) == points
+        rows = select(metrics, metric="recall_at_k", protocol="own_pair", curve=curve)
+        assert list(rows["attack"].unique()) == points
+    chosen = select(metrics, metric="recall_at_k", protocol="own_pair")
+    assert set(chosen["attack"]) == {*made_up.ATTACKS, *made_up.SUITE}
+
+
+def test_attacks_under_another_protocol_alone_are_not_missing(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    metrics = read_metrics(
+        made_up.write_metrics(tmp_path / "m.csv", made_up.metric_rows(suite=True))
+    )
+    grid = grid_of(metrics, attacks=["clean", "square", "sga", "strongest", "never_run"])
+    assert within_protocol(metrics, grid, "full_gallery").attacks == ("clean", "sga", "never_run")
+    assert within_protocol(metrics, grid, "own_pair") == grid
 
 
 def test_a_measure_that_stands_twice_is_refused(made_up: ModuleType, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from types import ModuleType
 import pytest
 
 from mmrobust.errors import UserError
+from mmrobust.figures.catalogue import FIGURES, figures_of
 from mmrobust.figures.style import label
-from mmrobust.report.page import FIGURES, write_report
+from mmrobust.report.page import write_report
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -53,7 +54,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def study(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     results: Path = made_up.write_study(tmp_path_factory.mktemp("results") / "scenes")
-    for name in ("recall_by_defence", "recall_at_k", "attack_success_rate"):
+    for name in FIGURES:
         path = results / "figures" / f"{name}.svg"
         path.parent.mkdir(exist_ok=True)
         path.write_text(SVG, encoding="utf-8")
@@ -109,13 +110,14 @@ def test_every_number_of_the_table_is_shown(study: Path, html: str) -> None:
     with (study / "metrics.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             value, low, high = (f"{100 * float(row[key]):.1f}" for key in ("value", "low", "high"))
-            assert f"{value} [{low}, {high}] n = {int(row['n']):,}" in text
+            number = re.escape(f"{value} [{low}, {high}]")
+            assert re.search(rf"{number} (flag )?n = {int(row['n']):,}", text)
 
 
 def test_tables_have_a_row_for_every_defence_and_direction(html: str) -> None:
-    # 2 protocols x 2 label kinds x (3 k of recall, 1 of attack success) x 6 rows
+    # 2 protocols x 2 label kinds x (3 k of recall, 1 of each attack success rate) x 6 rows
     rows = re.findall(r"<tr><td>(?:i2t|t2i)</td>", html)
-    assert len(rows) == 2 * 2 * 4 * 6
+    assert len(rows) == 2 * 2 * 5 * 6
 
 
 def test_mean_number_of_positives_stands_beside_values_of_the_positives_matrix(
@@ -124,7 +126,7 @@ def test_mean_number_of_positives_stands_beside_values_of_the_positives_matrix(
     shown = '<th scope="col">positives a query, mean</th>'
     tables = re.findall(r"<summary>([^<]*)</summary>(.*?)</details>", html, re.DOTALL)
     for title, content in tables:
-        counted = title.startswith("Recall") and "positives matrix" in title
+        counted = title.startswith("Recall at") and "positives matrix" in title
         assert (shown in content) is counted, title
         for direction, mean in made_up.POSITIVES.items():
             cells = re.findall(rf'<tr><td>{direction}</td><th scope="row">[^<]*</th>(.*)', content)
@@ -174,7 +176,7 @@ def test_figures_stand_in_the_order_of_the_page_and_no_others(
 
 def test_figures_are_embedded_with_a_description(html: str) -> None:
     images = Page(html).all("img")
-    assert len(images) == 4  # three figures and the training loss
+    assert len(images) == len(FIGURES) + 1  # and the training loss
     assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
     assert all(len(str(image["alt"])) > 20 for image in images)
 
@@ -203,8 +205,9 @@ def test_a_study_without_results_is_all_missing(made_up: ModuleType, tmp_path: P
     text = report(made_up, tmp_path).text
     for what in ("Claims ledger", "Figure recall_by_defence", "Table of recall"):
         assert f"{what} missing" in text
-    for what in ("Table of attack success", "Training history"):
+    for what in ("Table of attack success", "Table of recall drop", "Table of flags"):
         assert f"{what} missing" in text
+    assert "Training history missing" in text
     assert "Verdicts: none yet" in text
     assert "train mat, seed 0 missing" in text
 
@@ -220,8 +223,8 @@ def test_missing_and_undefined_cells_are_said(made_up: ModuleType, tmp_path: Pat
     page = report(made_up, tmp_path)
     assert "i2t recall at 1 under SGA: missing" in page.text
     gaps = [cell for cell in page.all("td") if "gap" in str(cell.get("class"))]
-    # 4 settings x (3 k of recall, 1 of success) x 2 directions: mat under sga, pgd three times
-    assert len([cell for cell in gaps if "number" in str(cell["class"])]) == 4 * 4 * 2 * (1 + 3)
+    # 4 settings x (3 k of recall, 2 of success) x 2 directions: mat under sga, pgd three times
+    assert len([cell for cell in gaps if "number" in str(cell["class"])]) == 4 * 5 * 2 * (1 + 3)
     assert "undefined n = 0" in page.text
 
 
@@ -284,7 +287,8 @@ def test_facts_of_data_runs_and_threats_are_told(html: str) -> None:
         "812 MB",
         "Every pixel value may change by at most 2/255 of its range",
         "At most 1 word of a caption may be replaced.",
-        "largest change of a pixel value: 2/255",
+        "largest change of an image: 2/255",
+        "captions still true: 90.0 %",
     ):
         assert fact in text
 
@@ -296,6 +300,13 @@ def test_data_that_may_not_be_passed_on_is_marked(made_up: ModuleType, tmp_path:
     out = tmp_path / "report.html"
     write_report(made_up.config(), tmp_path, out, manifest=manifest)
     assert "not allowed: this page holds none of its pictures" in out.read_text(encoding="utf-8")
+    (tmp_path / "figures").mkdir()
+    for name, holds in (("recall_at_k", True), ("examples", False)):
+        (tmp_path / "figures" / f"{name}.svg").write_text(SVG, encoding="utf-8")
+        write_report(made_up.config(), tmp_path, out, manifest=manifest)
+        html = out.read_text(encoding="utf-8")
+        assert ("this page holds none of its pictures" in html) is holds
+    assert "shows some of its pictures and captions, so it may not be passed on" in html
 
 
 def test_the_same_results_give_the_same_page(made_up: ModuleType, study: Path, html: str) -> None:
@@ -329,7 +340,135 @@ def test_broken_run_facts_are_refused(made_up: ModuleType, tmp_path: Path) -> No
 
 
 def test_figures_and_report_do_not_import_torch() -> None:
-    modules = "mmrobust.report.page", "mmrobust.figures.recall_by_defence"
-    modules += "mmrobust.figures.recall_at_k", "mmrobust.figures.attack_success_rate"
+    folder = Path(write_report.__code__.co_filename).parents[1] / "figures"
+    modules = [f"mmrobust.figures.{path.stem}" for path in sorted(folder.glob("[a-z]*.py"))]
+    assert "mmrobust.figures.examples" in modules
+    modules.append("mmrobust.report.page")
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_planning_reads_the_list_of_figures_without_any_library() -> None:
+    code = "import sys, mmrobust.figures.catalogue; sys.exit('pandas' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert figures_of("examples") == ["examples"]
+    assert {*figures_of("recall_by_defence"), "examples"} == set(FIGURES)
+    assert {entry.notebook for entry in FIGURES.values()} == {"examples", "recall_by_defence"}
+
+
+def test_notebooks_save_the_figures_of_the_list() -> None:
+    for notebook in {entry.notebook for entry in FIGURES.values()}:
+        path = Path(__file__).parents[2] / "notebooks" / f"{notebook}.ipynb"
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        saved = re.findall(r'(?:grid\), |out_dir\) / )"(\w+)"', code)
+        assert sorted(saved) == sorted(figures_of(notebook))
+
+
+@pytest.fixture(scope="module")
+def suite(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results: Path = made_up.write_study(tmp_path_factory.mktemp("suite") / "scenes", suite=True)
+    write_report(made_up.suite_config(), results, results / "report.html")
+    return results
+
+
+@pytest.fixture(scope="module")
+def suite_page(suite: Path) -> Page:
+    return Page((suite / "report.html").read_text(encoding="utf-8"))
+
+
+def test_every_number_of_many_attacks_and_curves_is_shown(suite: Path, suite_page: Page) -> None:
+    text = suite_page.text
+    with (suite / "metrics.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            value, low, high = (f"{100 * float(row[key]):.1f}" for key in ("value", "low", "high"))
+            number = f"{value} [{low}, {high}]"
+            assert re.search(rf"{re.escape(number)} (flag )?n = {int(row['n']):,}", text)
+    assert not [cell for cell in suite_page.all("td") if "gap" in str(cell.get("class"))]
+
+
+def test_raised_flags_come_one_by_one_and_the_rest_counted(suite: Path, suite_page: Page) -> None:
+    text = suite_page.text
+    assert "Gradient masking: 2 of 6 checks raised" in text
+    for words in (
+        "zero gradients Too many gradients are exactly zero: the attack had nothing to follow. "
+        "TeCoA PGD \N{EN DASH} 0.1250 200",
+        "TeCoA PGD square \N{MINUS SIGN}0.0800 [\N{MINUS SIGN}0.1300, \N{MINUS SIGN}0.0300] 200",
+        "query beats gradients 1 1",
+        "transfer beats white box 1 0",
+        "zero gradients 4 1",
+    ):
+        assert words in text
+    html = (suite / "report.html").read_text(encoding="utf-8")
+    section = html[html.index('id="masking"') : html.index('id="recall"')]
+    assert section.count('class="badge contradicted"') == 2
+    # TeCoA under PGD: 2 protocols x 2 label kinds x (3 + 1 + 1) x 2 directions
+    assert html.count('class="flag"') == 2 * 2 * 5 * 2
+
+
+def test_no_raised_flag_is_said(made_up: ModuleType, tmp_path: Path) -> None:
+    quiet = [flag for flag in made_up.FLAGS if not flag["raised"]]
+    made_up.write_flags(tmp_path / "flags.csv", quiet)
+    assert "Gradient masking: 0 of 4 checks raised" in report(made_up, tmp_path).text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"raised": "yes"}, r"flags\.csv: line 2: raised is 'yes' \(allowed: True, False\)"),
+        ({"low": "wide"}, r"flags\.csv: line 2: could not convert string to float: 'wide'"),
+    ],
+)
+def test_a_broken_table_of_flags_is_refused(
+    made_up: ModuleType, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    made_up.write_flags(tmp_path / "flags.csv", [made_up.FLAGS[0] | change])
+    with pytest.raises(UserError, match=message):
+        report(made_up, tmp_path)
+
+
+def test_a_table_of_flags_without_a_column_is_refused(made_up: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "flags.csv").write_text("study,defence\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"flags\.csv: column missing: attack, flag, raised"):
+        report(made_up, tmp_path)
+
+
+def test_definitions_ensembles_and_truth_are_told(suite_page: Page) -> None:
+    text = suite_page.text
+    for words in (
+        "Conditional attack success rate (as SGA reports it): share of the queries answered right",
+        "Recall drop (as Co-Attack reports it): clean recall minus recall under attack",
+        "strongest is an ensemble, the worst case per query: whichever of SGA, DRA, adaptive",
+        "In the worst case over several attacks (strongest, on 200 images",
+        "this is left: MAT 42.0 %, TeCoA 19.0 %, standard 0.5 %.",
+        "BERT-Attack may become false standard 34.0 [",
+        "word substitution must stay true undecided",
+        "transfer from standard · 2/255 · 2 words",
+        "34 % of captions true",
+        "Curve pixels: Recall at 1, only the query's own pair attacked",
+        "PGD, eps 16/255",
+    ):
+        assert words in text
+
+
+def test_partial_attacks_stand_in_the_tables_of_their_protocol_only(suite_page: Page) -> None:
+    text = suite_page.text
+    whole = text.index("Recall at 1, whole gallery attacked, one-image labels")
+    own = text.index("Recall at 1, 5, 10, only the query's own pair attacked, one-image labels")
+    assert "strongest" not in text[whole:own]
+    assert "strongest 200 images worst case per query" in " ".join(text[own:].split("·"))
+    assert "missing" not in text[whole:own]
+
+
+def test_threat_models_of_curve_points_are_not_listed(suite_page: Page) -> None:
+    text = suite_page.text
+    threats = text[text.index("Threat models white_box_2_255_1word") :]
+    threats = threats[: threats.index("Are attacked captions still true?")]
+    assert "white_box_pgd_eps_4_255" not in threats
+    assert "transferred" in threats
+    assert "crafted, and nothing of the model that it is used on (transfer)" in threats
+    assert "strongest" in threats
+
+
+def test_a_study_without_curves_says_so(html: str) -> None:
+    assert "This study has no robustness curves." in html

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from mmrobust.figures.notes import of_255
 from mmrobust.report.strip import EDGE, WIDTH, claim_strip
 from mmrobust.report.words import (
     check_words,
@@ -13,7 +14,6 @@ from mmrobust.report.words import (
     decimal,
     duration,
     linked,
-    of_255,
     percent,
     seeds,
 )
@@ -41,12 +41,48 @@ def test_threat_models_are_told_by_modality() -> None:
         "The attacker knows the model and its weights (white box).",
         "Every pixel value may change by at most 2/255 of its range (l-inf, eps = 2/255).",
         "At most 2 words of a caption may be replaced.",
+        "A caption may become false of its image.",
     ]
     assert words(ThreatModel(text=TextBudget(words=1)))[1:] == [
         "Images stay untouched.",
         "At most 1 word of a caption may be replaced.",
+        "A caption may become false of its image.",
     ]
     assert words(ThreatModel(image=ImageBudget(eps=8 / 255)))[2] == "Captions stay untouched."
+
+
+def test_knowledge_and_tighter_budgets_are_told() -> None:
+    transfer = ThreatModel(
+        knowledge="transfer",
+        source="standard",
+        image=ImageBudget(norm="l2", eps=0.5),
+        text=TextBudget(words=2, characters=1, keeps_truth=True),
+    )
+    assert words(transfer) == [
+        "The attacker knows standard, on which the attack is crafted, and nothing of the model "
+        "that it is used on (transfer).",
+        "An image may move by at most 0.5 in all (l2 norm, pixel values from 0 to 1).",
+        "At most 2 words of a caption may be replaced, by 1 character in all.",
+        "A caption must stay true of its image.",
+    ]
+    query = ThreatModel(knowledge="query", image=ImageBudget(eps=2 / 255))
+    assert words(query)[0] == (
+        "The attacker sees the model's scores, not its weights or gradients (query)."
+    )
+
+
+def test_checks_are_told_by_their_kind() -> None:
+    truth = {"value": 0.345, "low": 0.3, "high": 0.4, "n": 1000, "interval": "clopper_pearson"}
+    assert check_words("captions_true", truth) == ("captions still true", "34.5 %")
+    assert check_words("standing", {"sga": 1200, "co_attack": 7}) == (
+        "items still standing after each member",
+        "SGA 1,200, Co-Attack 7",
+    )
+    assert check_words("zero_gradients", 0.125) == ("gradients that are exactly zero", "12.5 %")
+    assert check_words("zero_gradients", None) is None
+    largest = "largest change of an image"
+    assert check_words("max_perturbation", 2 / 255) == (largest, "2/255")
+    assert check_words("max_perturbation", 0.5, norm="l2") == (largest, "0.5")
 
 
 def test_numbers_are_told_as_a_reader_expects() -> None:

@@ -1,4 +1,4 @@
-"""How often an attack succeeds where the model was right before."""
+"""How often an attack succeeds, by both definitions that are in use."""
 
 from __future__ import annotations
 
@@ -7,10 +7,23 @@ from dataclasses import replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmrobust.figures.bars import defence_legend, draw_bars, finish_panels, panel_width
-from mmrobust.figures.notes import DOT, describe, protocol_note, resolution, titled
-from mmrobust.figures.style import house_style, new_figure, panel_title
-from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select
+from mmrobust.figures.bars import bar_figure, defence_legend, draw_bars, finish_panels
+from mmrobust.figures.notes import (
+    DOT,
+    describe,
+    elsewhere_note,
+    protocol_note,
+    resolution,
+    titled,
+)
+from mmrobust.figures.style import house_style, panel_title
+from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select, within_protocol
+
+DEFINITIONS = {
+    "attack_success_rate": "conditional (SGA): share lost of queries right on clean inputs",
+    "recall_drop": "difference (Co-Attack): clean recall minus recall under attack",
+}
+"""Both quantities that papers call attack success rate, by their metric's name."""
 
 
 def plot_attack_success_rate(
@@ -22,7 +35,7 @@ def plot_attack_success_rate(
     labels: str = "one_image",
     gallery_images: int | None = None,
 ) -> Figure:
-    """Share of the queries answered right on clean inputs that an attack turns wrong.
+    """Both published attack success rates of every attack on every defence, a row each.
 
     Args:
         metrics: rows of `metrics.csv`, as `table.read_metrics` gives them.
@@ -34,31 +47,44 @@ def plot_attack_success_rate(
         gallery_images: gallery size to draw; the study's main one if not given.
     """
     grid = grid or grid_of(metrics)
-    grid = replace(grid, attacks=tuple(name for name in grid.attacks if name != "clean"))
-    rows = select(
-        metrics,
-        metric="attack_success_rate",
-        protocol=protocol,
-        labels=labels,
-        gallery_images=gallery_images,
-    )
-    with house_style():
-        figure, axes = new_figure(
-            (2 * panel_width(grid), 2.5),
-            shape=(1, 2),
-            title=titled(
-                title, "attack success rate, of queries answered right before", resolution(rows)
-            ),
-            note="lower is better" + DOT + describe(rows, grid) + protocol_note(protocol),
+    whole = replace(grid, attacks=tuple(name for name in grid.attacks if name != "clean"))
+    grid = within_protocol(metrics, whole, protocol)
+    by_definition = {
+        metric: select(
+            metrics,
+            metric=metric,
+            protocol=protocol,
+            labels=labels,
+            gallery_images=gallery_images,
         )
-        top = 0.0
-        for panel, direction in zip(axes[0], DIRECTIONS, strict=True):
-            panel_title(
-                panel,
-                f"{direction}: {DIRECTIONS[direction]}",
-                under=f"scored by {labels.replace('_', '-')} labels, at rank 1",
-            )
-            top = max(top, draw_bars(panel, rows, grid=grid, direction=direction))
-        finish_panels(axes, top=top, text="attack success rate", empty=not grid.defences)
+        for metric in DEFINITIONS
+    }
+    rows = pd.concat(by_definition.values())
+    with house_style():
+        figure, axes = bar_figure(
+            grid,
+            rows=len(DEFINITIONS),
+            title=titled(title, "attack success rate, by both definitions", resolution(rows)),
+            note="lower is better"
+            + DOT
+            + describe(rows, grid)
+            + protocol_note(protocol)
+            + DOT
+            + f"scored by {labels.replace('_', '-')} labels"
+            + elsewhere_note(whole, grid),
+        )
+        top, bottom = 0.0, min(100 * rows["low"].min(), 0.0) if rows["low"].notna().any() else 0.0
+        for row, (metric, definition) in zip(axes, DEFINITIONS.items(), strict=True):
+            for panel, direction in zip(row, DIRECTIONS, strict=True):
+                panel_title(panel, f"{direction}: {DIRECTIONS[direction]}", under=definition)
+                drawn = draw_bars(panel, by_definition[metric], grid=grid, direction=direction)
+                top = max(top, drawn)
+        finish_panels(
+            figure.axes,
+            top=top,
+            bottom=bottom,
+            text="attack success rate",
+            empty=not grid.defences,
+        )
         defence_legend(figure, grid)
     return figure

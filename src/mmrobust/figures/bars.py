@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mmrobust.figures.style import (
@@ -18,6 +20,7 @@ from mmrobust.figures.style import (
     PANEL_TITLE_INCHES,
     defence_colours,
     label,
+    new_figure,
     percent_axis,
 )
 from mmrobust.figures.table import Grid, by_cell
@@ -25,10 +28,48 @@ from mmrobust.figures.table import Grid, by_cell
 GROUP_WIDTH = 0.84
 
 
+SIDE_BY_SIDE = 6.6
+"""Inches up to which a panel leaves room for another one at its side."""
+
+
 def panel_width(grid: Grid) -> float:
     """Width in inches of a panel on which every bar can carry its number."""
     bars = max(len(grid.defences), 1) * max(len(grid.attacks), 1)
     return float(np.clip(0.42 * bars + 0.6, 5.8, 16))
+
+
+def bar_figure(
+    grid: Grid, *, rows: int, title: str, note: str
+) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure of bar panels, and for each of `rows` its panels i2t and t2i.
+
+    They stand side by side, or below each other where bars of many attacks need the width.
+    """
+    width = panel_width(grid)
+    together = width <= SIDE_BY_SIDE
+    width = 2 * width if together else max(width, 2 * SIDE_BY_SIDE)
+    group = (width / (2 if together else 1) - 0.95) / (len(grid.attacks) + 0.1)
+    lines = max((_wrapped(name, group).count("\n") for name in grid.attacks), default=0)
+    bottom = 0.5 + 0.17 * lines
+    count = rows if together else 2 * rows
+    figure, axes = new_figure(
+        (width, 2.0 * count + bottom * count + PANEL_TITLE_INCHES * (count - 1)),
+        shape=(rows, 2) if together else (count, 1),
+        title=title,
+        note=note,
+        bottom=bottom,
+    )
+    panels = [panel for row in axes for panel in row]
+    for panel in panels:
+        ticks = [_wrapped(name, group) for name in grid.attacks]
+        panel.set_xticks(range(len(grid.attacks)), ticks)
+        panel.set_xlim(-0.55, max(len(grid.attacks), 1) - 0.45)
+    return figure, list(zip(panels[::2], panels[1::2], strict=True))
+
+
+def _wrapped(attack: str, inches: float) -> str:
+    """The name of an attack on lines that fit into `inches`, where its words let them."""
+    return textwrap.fill(label(attack), max(int(inches * 11), 1), break_long_words=False)
 
 
 def draw_bars(axes: Axes, rows: pd.DataFrame, *, grid: Grid, direction: str) -> float:
@@ -56,8 +97,6 @@ def draw_bars(axes: Axes, rows: pd.DataFrame, *, grid: Grid, direction: str) -> 
                 short = len(known) < len(grid.seeds)
                 top = max(top, _draw_bar(axes, x, width, known, colours[defence], short=short))
                 axes.patches[-1].set_gid(f"{direction}/{defence}/{attack}")
-    axes.set_xticks(range(len(grid.attacks)), [label(attack) for attack in grid.attacks])
-    axes.set_xlim(-0.55, max(len(grid.attacks), 1) - 0.45)
     return top
 
 
@@ -140,18 +179,33 @@ def defence_legend(figure: Figure, grid: Grid, extra: Iterable[Artist] = ()) -> 
         )
 
 
-def finish_panels(axes: list[list[Axes]], *, top: float, text: str, empty: bool) -> None:
+def finish_panels(
+    panels: Iterable[Axes], *, top: float, text: str, empty: bool, bottom: float = 0.0
+) -> None:
     """Give all panels the same percent axis; `empty`: say that there is nothing to draw."""
-    for row in axes:
-        for column, panel in enumerate(row):
-            percent_axis(panel, top=top or 100, text=text if column == 0 else None)
-            if empty:
-                panel.text(
-                    0.5,
-                    0.5,
-                    "no results yet",
-                    transform=panel.transAxes,
-                    ha="center",
-                    color=MUTED,
-                    fontsize=13,
-                )
+    for panel in panels:
+        first = panel.get_subplotspec().is_first_col()  # type: ignore[union-attr]
+        percent_axis(panel, top=top or 100, bottom=bottom, text=text if first else None)
+        if empty:
+            say_nothing(panel)
+
+
+def say_nothing(axes: Axes, text: str = "no results yet") -> None:
+    """Say in the middle of a panel why it is empty."""
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=13
+    )
+
+
+def draw_chance(axes: Axes, rows: pd.DataFrame) -> None:
+    """A dotted line at the recall at 1 of guessing."""
+    if not rows.empty:
+        # a query's own image or captions are this share of what is ranked
+        share = 100 / float(rows["gallery_images"].iloc[0])
+        chance = axes.axhline(share, color=MUTED, linestyle=":", linewidth=1.3)
+        chance.set_gid("chance")
+
+
+def chance_handle() -> Line2D:
+    """The entry of that line in a legend."""
+    return Line2D([], [], color=MUTED, linestyle=":", linewidth=1.3, label="chance")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mmrobust.figures.style import label
 from mmrobust.figures.table import CELL, Grid
 
 SQUASHED = "128x128"
@@ -13,6 +14,13 @@ INTERVALS = {
     "bootstrap_percentile": "bootstrap percentile",
     "clopper_pearson": "Clopper-Pearson",
 }
+
+
+def of_255(eps: float) -> str:
+    """A pixel budget as the papers write it: `0.00784...` -> `2/255`."""
+    steps = eps * 255
+    # single precision leaves a few millionths beside a whole number
+    return f"{round(steps)}/255" if abs(steps - round(steps)) < 1e-3 else f"{steps:.3g}/255"
 
 
 def resolution(rows: pd.DataFrame) -> str:
@@ -109,3 +117,11 @@ def protocol_note(protocol: str) -> str:
         "own_pair": "only the query's own image and captions attacked, distractors clean",
     }
     return DOT + words[protocol]
+
+
+def elsewhere_note(whole: Grid, drawn: Grid) -> str:
+    """Which attacks of a study a figure leaves out for lack of its protocol; empty for none."""
+    left_out = [label(name) for name in whole.attacks if name not in drawn.attacks]
+    if not left_out:
+        return ""
+    return f"{DOT}not measured this way, but with their own pairs alone: {', '.join(left_out)}"

@@ -80,7 +80,7 @@ def plot_recall_at_k(
             panel.set_xticks(range(len(ks)), [f"recall at {k}" for k in ks])
             panel.set_xlim(-0.3, max(len(ks), 1) - 0.7)
             _name_gaps(panel, drawn, grid, direction, [attack] if attack else [])
-        finish_panels(axes, top=top, text="recall", empty=drawn.empty)
+        finish_panels(figure.axes, top=top, text="recall", empty=drawn.empty)
         defence_legend(figure, grid, _line_handles(attack))
     return figure
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from mmrobust.figures.bars import defence_legend, draw_bars, finish_panels, panel_width
-from mmrobust.figures.notes import describe, protocol_note, resolution, titled
-from mmrobust.figures.style import MUTED, house_style, new_figure, panel_title
-from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select
+from mmrobust.figures.bars import (
+    bar_figure,
+    chance_handle,
+    defence_legend,
+    draw_bars,
+    draw_chance,
+    finish_panels,
+)
+from mmrobust.figures.notes import describe, elsewhere_note, protocol_note, resolution, titled
+from mmrobust.figures.style import house_style, panel_title
+from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select, within_protocol
 
 LABEL_WORDS = {
     "one_image": "one-image labels: only pairs of the dataset are right",
@@ -38,7 +43,8 @@ def plot_recall_by_defence(
         protocol: `full_gallery` or `own_pair`.
         gallery_images: gallery size to draw; the study's main one if not given.
     """
-    grid = grid or grid_of(metrics)
+    whole = grid or grid_of(metrics)
+    grid = within_protocol(metrics, whole, protocol)
     scored = {
         labels: select(
             metrics,
@@ -52,13 +58,15 @@ def plot_recall_by_defence(
     if _same_outcome(scored["one_image"], scored["positives"]):
         del scored["positives"]
     with house_style():
-        figure, axes = new_figure(
-            (2 * panel_width(grid), 2.5 + 3.0 * (len(scored) - 1)),
-            shape=(len(scored), 2),
+        figure, axes = bar_figure(
+            grid,
+            rows=len(scored),
             title=titled(
                 title, "recall at 1 by defence and attack", resolution(scored["one_image"])
             ),
-            note=describe(scored["one_image"], grid) + protocol_note(protocol),
+            note=describe(scored["one_image"], grid)
+            + protocol_note(protocol)
+            + elsewhere_note(whole, grid),
         )
         top = 0.0
         for row, (labels, rows) in zip(axes, scored.items(), strict=True):
@@ -68,22 +76,10 @@ def plot_recall_by_defence(
                 )
                 top = max(top, draw_bars(panel, rows, grid=grid, direction=direction))
                 if labels == "one_image":
-                    _draw_chance(panel, rows)
-        finish_panels(axes, top=top, text="recall at 1", empty=not grid.defences)
-        defence_legend(figure, grid, [_chance_handle()] if top else [])
+                    draw_chance(panel, rows)
+        finish_panels(figure.axes, top=top, text="recall at 1", empty=not grid.defences)
+        defence_legend(figure, grid, [chance_handle()] if top else [])
     return figure
-
-
-def _draw_chance(axes: Axes, rows: pd.DataFrame) -> None:
-    if not rows.empty:
-        # a query's own image or captions are this share of what is ranked
-        share = 100 / float(rows["gallery_images"].iloc[0])
-        chance = axes.axhline(share, color=MUTED, linestyle=":", linewidth=1.3)
-        chance.set_gid("chance")
-
-
-def _chance_handle() -> Line2D:
-    return Line2D([], [], color=MUTED, linestyle=":", linewidth=1.3, label="chance")
 
 
 def _same_outcome(one_image: pd.DataFrame, positives: pd.DataFrame) -> bool:

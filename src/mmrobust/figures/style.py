@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,12 +26,32 @@ MISSING = "#c3c8d1"
 
 TITLE_INCHES, TITLE_LINE_INCHES, NOTE_LINE_INCHES = 0.52, 0.28, 0.2
 LEGEND_INCHES, PANEL_TITLE_INCHES = 0.32, 0.5
-_ACRONYMS = {name.lower(): name for name in ("MAT", "PGD", "SGA", "TeCoA")}
+_SPELLINGS = {
+    **{name.lower(): name for name in ("APGD", "DRA", "FGSM", "MAT", "PGD", "SGA", "TeCoA")},
+    "bert_attack": "BERT-Attack",
+    "co_attack": "Co-Attack",
+    "di_fgsm": "DI-FGSM",
+    "mi_fgsm": "MI-FGSM",
+    "sep_attack": "Sep-Attack",
+}
+_POINT = re.compile(r"(.*?)(?:_((?:eps|words)_[0-9][0-9p]*(?:_[0-9]+)?))?")
+_SPELT = re.compile(
+    rf"(?<![a-z0-9])({'|'.join(sorted(_SPELLINGS, key=len, reverse=True))})(?![a-z0-9])"
+)
 
 
 def label(name: str) -> str:
-    """A registry name as a reader expects it: `word_substitution` -> `word substitution`."""
-    return " ".join(_ACRONYMS.get(token, token) for token in name.split("_"))
+    """A name as a reader expects it: `word_substitution` -> `word substitution`.
+
+    Points of curves say their budget: `pgd_eps_0p5_255` -> `PGD, eps 0.5/255`.
+    """
+    name, point = _POINT.fullmatch(name).groups()  # type: ignore[union-attr]
+    if point:
+        kind, _, value = point.partition("_")
+        value = value.replace("_", "/").replace("p", ".")
+        many = "" if value == "1" else "s"
+        return f"{label(name)}, " + (f"eps {value}" if kind == "eps" else f"{value} word{many}")
+    return _SPELT.sub(lambda found: _SPELLINGS[found[0]], name).replace("_", " ")
 
 
 def defence_colours(defences: Sequence[str]) -> dict[str, str]:
@@ -62,13 +84,47 @@ def house_style() -> Iterator[None]:
         "hatch.color": MISSING,
         "hatch.linewidth": 0.8,
         "svg.hashsalt": "mmrobust",
-        "svg.fonttype": "path",
     }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         for name, value in {**seaborn.axes_style("white"), **settings}.items():
             matplotlib.rcParams[name] = value
         yield
+
+
+def blank_figure(
+    size: tuple[float, float], *, title: str, note: str, legend: bool = True
+) -> tuple[Figure, float]:
+    """A figure with a bold title, a grey note under it, and room for a legend.
+
+    Args:
+        size: width in inches, and height of what comes under the header.
+        title: what is drawn; wrapped to the width of the figure.
+        note: sample sizes and conditions; wrapped to the width of the figure.
+        legend: whether to keep room for a legend.
+
+    Returns:
+        The figure, bound to the Agg canvas (no window, no global state), and the height of its
+        header in inches.
+    """
+    heading = textwrap.wrap(title, int(size[0] * 7.2))
+    lines = textwrap.wrap(note, int(size[0] * 14))
+    title_inches = TITLE_INCHES + TITLE_LINE_INCHES * (len(heading) - 1)
+    header = title_inches + NOTE_LINE_INCHES * len(lines) + 0.2 + (LEGEND_INCHES if legend else 0)
+    width, height = size[0], size[1] + header
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    corner: dict[str, Any] = {"x": 0.2 / width, "va": "top", "ha": "left"}
+    figure.text(y=1 - 0.12 / height, s="\n".join(heading), fontsize=16, weight="bold", **corner)
+    figure.text(
+        y=1 - (title_inches - 0.02) / height,
+        s="\n".join(lines),
+        fontsize=9.5,
+        color=MUTED,
+        linespacing=1.45,
+        **corner,
+    )
+    return figure, header
 
 
 def new_figure(
@@ -78,56 +134,40 @@ def new_figure(
     title: str,
     note: str,
     panel_titles: bool = True,
+    left: float = 0.75,
+    right: float = 0.2,
+    bottom: float = 0.5,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a bold title, a grey note under it and a grid of panels that share y.
+    """A figure with title, note, legend room and a grid of panels that share y.
 
     Args:
         size: width and height of the panels' area in inches; the header with title, note and
             legend is added on top.
         shape: rows and columns of panels.
-        title: what is drawn; wrapped to the width of the figure.
-        note: sample sizes and conditions; wrapped to the width of the figure.
-        panel_titles: whether to keep room for `panel_title` over the first row.
+        title: what is drawn.
+        note: sample sizes and conditions.
+        panel_titles: whether to keep room for `panel_title` over every row.
+        left: inches for what stands left of the panels.
+        right: inches right of them.
+        bottom: inches under each row for the ticks and names of its x axis.
 
     Returns:
-        The figure, bound to the Agg canvas (no window, no global state), and its axes by row.
+        The figure and its axes by row.
     """
-    heading = textwrap.wrap(title, int(size[0] * 7.2))
-    lines = textwrap.wrap(note, int(size[0] * 14))
-    title_inches = TITLE_INCHES + TITLE_LINE_INCHES * (len(heading) - 1)
-    header = title_inches + NOTE_LINE_INCHES * len(lines) + LEGEND_INCHES + 0.2
-    header += PANEL_TITLE_INCHES if panel_titles else 0.0
-    width, height = size[0], size[1] + header
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    over = PANEL_TITLE_INCHES if panel_titles else 0.0
+    figure, header = blank_figure((size[0], size[1] + over), title=title, note=note)
+    width, height = figure.get_size_inches()
     rows, columns = shape
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    gap = bottom + over
+    panel = (size[1] - bottom - gap * (rows - 1)) / rows
     figure.subplots_adjust(
-        left=0.75 / width,
-        right=1 - 0.2 / width,
-        bottom=0.5 / height,
-        top=1 - header / height,
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - (header + over) / height,
         wspace=0.08,
-        hspace=0.48,
-    )
-    figure.text(
-        0.2 / width,
-        1 - 0.12 / height,
-        "\n".join(heading),
-        fontsize=16,
-        weight="bold",
-        va="top",
-        ha="left",
-    )
-    figure.text(
-        0.2 / width,
-        1 - (title_inches - 0.02) / height,
-        "\n".join(lines),
-        fontsize=9.5,
-        color=MUTED,
-        va="top",
-        ha="left",
-        linespacing=1.45,
+        hspace=gap / panel,
     )
     return figure, np.asarray(axes).tolist()
 
@@ -146,9 +186,11 @@ def panel_title(axes: Axes, title: str, *, under: str) -> None:
     )
 
 
-def percent_axis(axes: Axes, *, top: float, text: str | None) -> None:
-    """Make y a percentage from 0 to a little over `top` (in percent) with a quiet grid."""
-    axes.set_ylim(0, min(max(top * 1.12, 1.0), 108))
+def percent_axis(axes: Axes, *, top: float, text: str | None, bottom: float = 0.0) -> None:
+    """Make y a percentage from `bottom`, at most 0, to a little over `top`, with a quiet grid."""
+    axes.set_ylim(bottom * 1.12, min(max(top * 1.12, 1.0), 108))
+    if bottom < 0:
+        axes.axhline(0, color=MISSING, linewidth=1.2, zorder=0.9)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.grid(axis="y", linewidth=0.8)
@@ -158,11 +200,19 @@ def percent_axis(axes: Axes, *, top: float, text: str | None) -> None:
         axes.set_ylabel(text)
 
 
-def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
+def save_figure(
+    figure: Figure, path_stem: Path, *, text_as_text: bool = False
+) -> tuple[Path, Path]:
     """Write `figure` as `<path_stem>.png` (160 dpi) and `<path_stem>.svg`, atomically.
 
     Dates, software names and random element ids are left out, so that the same figure gives
     the same bytes.
+
+    Args:
+        figure: what is written.
+        path_stem: path without the suffix.
+        text_as_text: keep words in the SVG as text, which can be searched and takes the fonts of
+            the reader's system, and not as outlines, which look the same everywhere.
 
     Returns:
         The paths of the PNG and of the SVG.
@@ -172,6 +222,7 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     with house_style():
         with replacing(png) as temporary:
             figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+        matplotlib.rcParams["svg.fonttype"] = "none" if text_as_text else "path"
         with replacing(svg) as temporary:
             # no creator either: it would name the version of matplotlib
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})

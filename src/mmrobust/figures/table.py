@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,14 +15,17 @@ CELL = ["defence", "seed", "attack"]
 MEASURE = ["protocol", "direction", "labels", "metric", "k"]
 TEXT = [
     *("study", "dataset", "source_resolution", "defence", "attack", "threat_model"),
+    *("attack_method", "knowledge", "source", "image_norm", "keeps_truth", "curve"),
     *("protocol", "direction", "labels", "metric", "interval"),
 ]
 NUMBERS = [
-    *("seed", "gallery_images", "k", "n", "successes", "confidence"),
-    *("images", "captions", "gallery_captions", "positives_per_query"),
+    *("seed", "gallery_images", "n", "successes", "confidence"),
+    *("images", "captions", "attacked_images", "gallery_captions", "positives_per_query"),
 ]
 UNDEFINED = ["value", "low", "high"]
 """Numbers that are empty where a rate is of nothing."""
+SOMETIMES = ["k", "image_eps", "text_words", "text_characters"]
+"""Numbers that are empty where there is no such thing: no rank, no budget of that kind."""
 
 DIRECTIONS = {"i2t": "image query, captions ranked", "t2i": "caption query, images ranked"}
 
@@ -39,7 +42,8 @@ class Grid:
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read `metrics.csv`.
 
-    Names such as `none` stay text; a value that is undefined, with its limits, becomes NaN.
+    Names such as `none` stay text; a value that is undefined, with its limits, becomes NaN, and
+    so does a number that a row has none of.
 
     Raises:
         UserError: the file is missing, not a table, lacks a column, holds text where a number
@@ -51,11 +55,12 @@ def read_metrics(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: file is missing") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV table ({error})") from None
-    absent = [name for name in (*TEXT, *NUMBERS, *UNDEFINED) if name not in table.columns]
+    numbers = [*NUMBERS, *UNDEFINED, *SOMETIMES]
+    absent = [name for name in (*TEXT, *numbers) if name not in table.columns]
     if absent:
         raise UserError(f"{path}: column missing: {', '.join(absent)}")
-    for name in (*NUMBERS, *UNDEFINED):
-        table[name] = _numbers(table[name], path, may_be_empty=name in UNDEFINED)
+    for name in numbers:
+        table[name] = _numbers(table[name], path, may_be_empty=name not in NUMBERS)
     twice = table.duplicated([*CELL, *MEASURE, "gallery_images"])
     if twice.any():
         line = int(twice.to_numpy().argmax()) + 2
@@ -84,8 +89,10 @@ def grid_of(
     """The grid to draw: as given, else as found in the table.
 
     What is found keeps the order of the table, with `standard` and `clean` in front because
-    everything else is compared with them. Given names that the table lacks are drawn as missing.
+    everything else is compared with them; points of curves are left out. Given names that the
+    table lacks are drawn as missing.
     """
+    metrics = of_curve(metrics, "")
     return Grid(
         defences=tuple(defences or _found(metrics["defence"], first="standard")),
         attacks=tuple(attacks or _found(metrics["attack"], first="clean")),
@@ -96,6 +103,26 @@ def grid_of(
 def _found(names: Iterable[str], *, first: str) -> list[str]:
     # sorting is stable: only `first` moves
     return sorted(dict.fromkeys(names), key=lambda name: name != first)
+
+
+def of_curve(metrics: pd.DataFrame, curve: str) -> pd.DataFrame:
+    """Rows of the points of a curve; of the cells that are no such point for the empty name."""
+    return metrics[metrics["curve"] == curve]
+
+
+def curves_of(metrics: pd.DataFrame) -> list[str]:
+    """Names of the curves that the table has points of, in its order."""
+    return [name for name in metrics["curve"].unique() if name]
+
+
+def within_protocol(metrics: pd.DataFrame, grid: Grid, protocol: str) -> Grid:
+    """The grid without attacks that were measured, but under other protocols alone.
+
+    Ensembles and attacks on a part of the items have no numbers under `full_gallery`: they are
+    not missing there. An attack that the table doesn't know at all stays, to be told as missing.
+    """
+    elsewhere = set(metrics["attack"]) - set(metrics["attack"][metrics["protocol"] == protocol])
+    return replace(grid, attacks=tuple(name for name in grid.attacks if name not in elsewhere))
 
 
 def gallery_sizes(metrics: pd.DataFrame) -> list[int]:
@@ -111,11 +138,16 @@ def select(
     protocol: str = "full_gallery",
     labels: str | None = "one_image",
     gallery_images: int | None = None,
+    curve: str = "",
 ) -> pd.DataFrame:
-    """Rows of one measure, at one gallery size: the given one, else the study's main one."""
+    """Rows of one measure, at one gallery size: the given one, else the study's main one.
+
+    Rows of curves are left out unless a curve is named.
+    """
     if gallery_images is None:
         gallery_images = next(iter(gallery_sizes(metrics)), None)
-    rows = metrics[(metrics["metric"] == metric) & (metrics["protocol"] == protocol)]
+    rows = of_curve(metrics, curve)
+    rows = rows[(rows["metric"] == metric) & (rows["protocol"] == protocol)]
     if k is not None:
         rows = rows[rows["k"] == k]
     if labels is not None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mmrobust.figures.facts import attack_facts
 from mmrobust.figures.style import defence_colours, label
 from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, select, strongest_attack
-from mmrobust.report.words import percent
+from mmrobust.report.words import count, percent
 
 BASELINE = "standard"
 
@@ -33,11 +34,15 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The strongest attack, the defences under it, and the sentence that sums them up."""
+    """The strongest attack, the defences under it, and the sentences that sum them up.
+
+    `worst` is about the worst case over several attacks; empty if the study has no ensemble.
+    """
 
     attack: str
     sentence: str
     tiles: list[Tile]
+    worst: str = ""
 
     @property
     def scale(self) -> float:
@@ -72,7 +77,28 @@ def headline(metrics: pd.DataFrame, grid: Grid) -> Headline | None:
         )
         for defence in grid.defences
     ]
-    return Headline(attack=attack, sentence=_sentence(attack, tiles), tiles=tiles)
+    return Headline(
+        attack=attack, sentence=_sentence(attack, tiles), tiles=tiles, worst=_worst(metrics, grid)
+    )
+
+
+def _worst(metrics: pd.DataFrame, grid: Grid) -> str:
+    """What is left in the worst case over several attacks."""
+    facts = attack_facts(metrics)
+    together = [name for name in grid.attacks if name in facts and facts[name].ensemble]
+    cells = by_cell(select(metrics, metric="recall_at_k", protocol="own_pair"))
+    sentences = []
+    for attack in together:
+        left = {name: _mean(cells[name, attack, "i2t"]) for name in grid.defences}
+        known = sorted((-value, name) for name, value in left.items() if value is not None)
+        if known:
+            kept = ", ".join(f"{label(name)} {percent(-value)} %" for value, name in known)
+            images = count(facts[attack].attacked_images)
+            sentences.append(
+                f"In the worst case over several attacks ({label(attack)}, on {images} images, "
+                f"each query's own pair attacked) this is left: {kept}."
+            )
+    return " ".join(sentences)
 
 
 def _mean(cell: pd.DataFrame) -> float | None:

@@ -12,6 +12,7 @@ from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.records import read_record
 from mmrobust.figures.table import Grid, grid_of, read_metrics
+from mmrobust.report.flags import Flag, read_flags
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
 CLAIM_TEXT = ("id", "statement", "source", "study", "statistic", "verdict", "n", "seeds", "note")
@@ -33,6 +34,7 @@ class Inputs:
     grid: Grid
     metrics: pd.DataFrame | None
     claims: list[dict[str, Any]] | None
+    flags: list[Flag] | None
     history: pd.DataFrame
     cells: list[dict[str, Any]]
     jobs: list[Job]
@@ -51,19 +53,35 @@ def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
     path = results / "metrics.csv"
     metrics = read_metrics(path) if path.is_file() else None
     grid = grid_of(
-        pd.DataFrame(columns=["defence", "attack", "seed"]) if metrics is None else metrics,
+        pd.DataFrame(columns=["defence", "attack", "seed", "curve"])
+        if metrics is None
+        else metrics,
         defences=list(cfg["defences"]),
-        attacks=["clean", *cfg["attacks"]],
+        attacks=cells_of(cfg),
         seeds=cfg["seeds"],
     )
     return Inputs(
         grid=grid,
         metrics=metrics,
         claims=read_claims(results / "claims.csv"),
+        flags=read_flags(results / "flags.csv"),
         history=_read_history(results / "models", grid),
         cells=_read_cells(results / "cells", grid),
         jobs=_read_jobs(results, grid),
     )
+
+
+def cells_of(cfg: dict[str, Any]) -> list[str]:
+    """Names of a study's cells without the points of its curves.
+
+    An attack that isn't standalone has none: ensembles run it.
+    """
+    own = [
+        name
+        for name, entry in cfg["attacks"].items()
+        if entry.get("standalone", True) and entry.get("curve") is None
+    ]
+    return ["clean", *own, *cfg["ensembles"]]
 
 
 def read_claims(path: Path) -> list[dict[str, Any]] | None:

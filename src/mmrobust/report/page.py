@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,18 @@ import yaml
 
 from mmrobust.artifacts import read_json, write_text
 from mmrobust.config import build
+from mmrobust.figures.catalogue import FIGURES
 from mmrobust.figures.notes import copies, resolution, resolution_note
 from mmrobust.figures.style import label, save_figure
+from mmrobust.figures.table import curves_of
 from mmrobust.figures.training import plot_training_history
 from mmrobust.report import words
+from mmrobust.report.flags import counted, raised_cells
 from mmrobust.report.headline import headline
 from mmrobust.report.inputs import VERDICTS, Inputs, Job, read_inputs
 from mmrobust.report.strip import WIDTH, claim_strip
-from mmrobust.report.tables import result_groups
+from mmrobust.report.tables import METRICS, Group, result_groups, truth_tables
 from mmrobust.threat import ThreatModel
-
-FIGURES = {
-    "recall_by_defence": "Recall at 1 by defence and attack. Whiskers that overlap do not prove a "
-    "tie: the claims below are judged by paired tests.",
-    "recall_at_k": "Recall at 1, 5 and 10 under the strongest attack (solid) and on clean inputs "
-    "(dotted): is the right answer lost, or only pushed down?",
-    "attack_success_rate": "Of the queries that a model answers right on clean inputs, the share "
-    "that the attack turns wrong. A model that is rarely right can look robust here: read it "
-    "beside recall.",
-}
-"""Figures of `results/<study>/figures/` in the order in which they are shown, with captions."""
 
 
 def write_report(
@@ -85,6 +78,7 @@ def _view(
     metrics, grid = inputs.metrics, inputs.grid
     top = None if metrics is None else headline(metrics, grid)
     pictures = _pictures(inputs, manifest)
+    figures = _figures(results / "figures", top.sentence if top else "")
     return {
         "study": cfg["study"],
         "title": cfg["title"],
@@ -93,10 +87,14 @@ def _view(
         "claims": inputs.claims,
         "strips": [claim_strip(claim) for claim in inputs.claims or []],
         "strip_width": WIDTH,
-        "figures": _figures(results / "figures", top.sentence if top else ""),
+        "figures": figures,
+        "shows_data": any(figure["source"] and figure["shows_data"] for figure in figures),
         "several_seeds": len(grid.seeds) > 1,
-        "recall": [] if metrics is None else result_groups(metrics, grid, "recall_at_k"),
-        "success": [] if metrics is None else result_groups(metrics, grid, "attack_success_rate"),
+        **_numbers(inputs),
+        "truth": [] if metrics is None else truth_tables(metrics, grid),
+        "ensembles": cfg["ensembles"],
+        "flags": inputs.flags,
+        "quiet": counted(inputs.flags or []),
         "threats": _threats(cfg),
         "checks": _checks(inputs),
         "training": _training(inputs, cfg["title"], pictures),
@@ -114,17 +112,37 @@ def _tally(claims: list[dict[str, Any]] | None) -> list[tuple[str, int]]:
     return [(verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found]
 
 
-def _figures(folder: Path, sentence: str) -> list[dict[str, str]]:
-    places = {name: folder / f"{name}.svg" for name in FIGURES}
+def _figures(folder: Path, sentence: str) -> list[dict[str, Any]]:
+    chart = f"{sentence} All its numbers stand in the tables below."
+    pictures = "Images and captions of a few test items before and after an attack, with ranks."
     return [
         {
             "name": name,
-            "caption": FIGURES[name],
-            "alt": f"Chart: {label(name)}. {sentence} All its numbers stand in the tables below.",
-            "source": _data_uri(path) if path.is_file() else "",
+            "caption": entry.caption,
+            "alt": f"Chart: {label(name)}. {pictures if entry.shows_data else chart}",
+            "source": _data_uri(path) if (path := folder / f"{name}.svg").is_file() else "",
+            "shows_data": entry.shows_data,
         }
-        for name, path in places.items()
+        for name, entry in FIGURES.items()
     ]
+
+
+def _numbers(inputs: Inputs) -> dict[str, list[Group]]:
+    """Every number of `metrics.csv` in tables, by the metric and for curves."""
+    metrics, grid = inputs.metrics, inputs.grid
+    if metrics is None:
+        return {"recall": [], "success": [], "drop": [], "curves": []}
+    flagged = raised_cells(inputs.flags)
+    recall, success, drop = (
+        result_groups(metrics, grid, metric, flagged=flagged) for metric in METRICS
+    )
+    curves = [
+        replace(group, title=f"Curve {label(curve)}: {group.title}")
+        for curve in curves_of(metrics)
+        for metric in METRICS
+        for group in result_groups(metrics, grid, metric, flagged=flagged, curve=curve)
+    ]
+    return {"recall": recall, "success": success, "drop": drop, "curves": curves}
 
 
 def _data_uri(path: Path) -> str:
@@ -145,19 +163,26 @@ def _training(inputs: Inputs, title: str, source_resolution: str) -> str:
 
 
 def _threats(cfg: dict[str, Any]) -> list[dict[str, Any]]:
+    """The threat models that attacks and ensembles name; a curve's points vary one of them."""
+    users: dict[str, list[str]] = {name: [] for name in cfg["threat_models"]}
+    points = set()
+    for attack, entry in cfg["attacks"].items():
+        if entry.get("curve") is None:
+            users[entry["threat_model"]].append(label(attack))
+        else:
+            points.add(entry["threat_model"])
+    for name, ensemble in cfg["ensembles"].items():
+        users[ensemble["threat_model"]].append(label(name))
     return [
         {
             "name": name,
             "sentences": words.threat_model_words(
                 build(ThreatModel, section, where=f"threat_models.{name}")
             ),
-            "attacks": [
-                label(attack)
-                for attack, settings in cfg["attacks"].items()
-                if settings["threat_model"] == name
-            ],
+            "attacks": users[name],
         }
         for name, section in cfg["threat_models"].items()
+        if users[name] or name not in points
     ]
 
 
@@ -165,7 +190,12 @@ def _checks(inputs: Inputs) -> list[dict[str, Any]]:
     """What each attack was measured to do, one row an attack and model."""
     rows = []
     for cell in inputs.cells:
-        checks = [words.check_words(*item) for item in cell["checks"].items()]
+        image = (cell["threat_model"] or {}).get("image") or {}
+        told = [
+            words.check_words(name, value, norm=image.get("norm", "linf"))
+            for name, value in cell["checks"].items()
+        ]
+        checks = [check for check in told if check is not None]
         if checks:
             rows.append({**{key: cell[key] for key in ("attack", "defence", "seed")}, "of": checks})
     return rows

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.notes import copies, resolution
 from mmrobust.figures.style import label
-from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, gallery_sizes, select
+from mmrobust.figures.table import (
+    DIRECTIONS,
+    Grid,
+    by_cell,
+    gallery_sizes,
+    of_curve,
+    select,
+    within_protocol,
+)
 from mmrobust.report.words import count, percent
 
-METRICS = {"recall_at_k": "recall", "attack_success_rate": "attack success rate"}
+METRICS = {
+    "recall_at_k": "recall",
+    "attack_success_rate": "conditional attack success rate",
+    "recall_drop": "recall drop",
+}
+Cells = Set[tuple[str, int, str]]
+"""Defence, seed and attack."""
 PROTOCOLS = {
     "full_gallery": "whole gallery attacked",
     "own_pair": "only the query's own pair attacked",
@@ -28,6 +43,7 @@ class Number:
     interval: str = ""
     n: str = ""
     gap: bool = False
+    flagged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +57,14 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Column:
+    """An attack, and what is to be known of it beside its numbers."""
+
+    name: str
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A metric at one k by defence and attack.
 
@@ -49,7 +73,7 @@ class Table:
     """
 
     caption: str
-    columns: list[str]
+    columns: list[Column]
     rows: list[Row]
     positives: dict[str, str]
 
@@ -63,8 +87,27 @@ class Group:
     tables: list[Table]
 
 
-def result_groups(metrics: pd.DataFrame, grid: Grid, metric: str) -> list[Group]:
-    """All tables of a metric; the group that the figures show comes first."""
+def result_groups(
+    metrics: pd.DataFrame,
+    grid: Grid,
+    metric: str,
+    *,
+    flagged: Cells = frozenset(),
+    curve: str = "",
+) -> list[Group]:
+    """All tables of a metric; the group that the figures show comes first.
+
+    Args:
+        metrics: rows of `metrics.csv`.
+        grid: defences, attacks and seeds of the tables.
+        metric: `recall_at_k`, `attack_success_rate` or `recall_drop`.
+        flagged: cells whose numbers are marked.
+        curve: the curve whose points make the columns, instead of the grid's attacks.
+    """
+    if curve:
+        points = tuple(str(name) for name in of_curve(metrics, curve)["attack"].unique())
+        grid = replace(grid, attacks=points)
+    facts = attack_facts(metrics)
     groups: list[Group] = []
     for size in gallery_sizes(metrics):
         for protocol in PROTOCOLS:
@@ -76,39 +119,63 @@ def result_groups(metrics: pd.DataFrame, grid: Grid, metric: str) -> list[Group]
                     protocol=protocol,
                     labels=labels,
                     gallery_images=size,
+                    curve=curve,
                 )
                 # the first k of the first group is what the figures show: it stands open
                 ks = sorted({int(k) for k in rows["k"]})
                 for part in [ks[:1], ks[1:]] if not groups else [ks]:
                     if part:
-                        groups.append(
-                            _group(rows, grid, part, metric, protocol, labels, not groups)
-                        )
+                        leading = not groups and not curve
+                        shown = within_protocol(metrics, grid, protocol)
+                        about = _About(metric, protocol, labels, facts, flagged)
+                        groups.append(_group(rows, shown, part, about, leading))
     return groups
+
+
+@dataclass(frozen=True)
+class _About:
+    """What the tables of a group have in common."""
+
+    metric: str
+    protocol: str
+    labels: str
+    facts: Mapping[str, AttackFacts]
+    flagged: Cells
+
+    def column(self, attack: str) -> Column:
+        facts = self.facts.get(attack)
+        if facts is None:
+            return Column(name=label(attack), notes=[])
+        notes = [facts.in_brief() if facts.knowledge != "white_box" else ""]
+        notes.append(f"{count(facts.attacked_images)} images" if facts.partial else "")
+        notes.append("worst case per query" if facts.ensemble else "")
+        if facts.words:
+            truth = facts.truth_words()
+            notes.append(f"{truth} of captions true" if truth else "")
+            notes.append("captions may become false" if facts.may_lie and not truth else "")
+        return Column(name=label(attack), notes=[note for note in notes if note])
 
 
 def _group(
     rows: pd.DataFrame,
     grid: Grid,
     ks: list[int],
-    metric: str,
-    protocol: str,
-    labels: str,
+    about: _About,
     leading: bool,
 ) -> Group:
-    attacks = [name for name in grid.attacks if metric == "recall_at_k" or name != "clean"]
-    name = METRICS[metric]
+    of_recall = about.metric == "recall_at_k"
+    attacks = [name for name in grid.attacks if of_recall or name != "clean"]
+    name = METRICS[about.metric]
     title = [f"{name[0].upper()}{name[1:]} at {', '.join(str(k) for k in ks)}"]
-    title += [PROTOCOLS[protocol], LABELS[labels]]
+    title += [PROTOCOLS[about.protocol], LABELS[about.labels]]
     title.append(f"galleries of {count(rows['gallery_images'].iloc[0])} images")
     pictures = copies(resolution(rows))
-    of_recall = metric == "recall_at_k" and labels == "positives"
-    positives = _positives(rows) if of_recall else {}
+    positives = _positives(rows) if of_recall and about.labels == "positives" else {}
     tables = [
         Table(
             caption=", ".join(part for part in (f"{name} at {k}, in percent", pictures) if part),
-            columns=[label(attack) for attack in attacks],
-            rows=_rows(rows[rows["k"] == k], grid, attacks),
+            columns=[about.column(attack) for attack in attacks],
+            rows=_rows(rows[rows["k"] == k], grid, attacks, about.flagged),
             positives=positives,
         )
         for k in ks
@@ -116,7 +183,7 @@ def _group(
     return Group(title=", ".join(title), leading=leading, tables=tables)
 
 
-def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str]) -> list[Row]:
+def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str], flagged: Cells) -> list[Row]:
     result, of = [], by_cell(rows)
     for direction in DIRECTIONS:
         for defence in grid.defences:
@@ -126,7 +193,10 @@ def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str]) -> list[Row]:
                 result.append(Row(direction=direction, defence=defence, seed="mean", numbers=means))
             for seed in grid.seeds:
                 name = str(seed) if len(grid.seeds) > 1 else ""
-                numbers = [_number(cell[cell["seed"] == seed]) for cell in cells]
+                numbers = [
+                    _number(cell[cell["seed"] == seed], flagged=(defence, seed, attack) in flagged)
+                    for attack, cell in zip(attacks, cells, strict=True)
+                ]
                 result.append(Row(direction=direction, defence=defence, seed=name, numbers=numbers))
     return result
 
@@ -137,14 +207,16 @@ def _positives(rows: pd.DataFrame) -> dict[str, str]:
     return {str(name): f"{mean:.2f}" for name, mean in means.items()}
 
 
-def _number(cell: pd.DataFrame) -> Number:
+def _number(cell: pd.DataFrame, *, flagged: bool) -> Number:
     if cell.empty:
         return Number(value="missing", gap=True)
     row = cell.iloc[0]
     if row["value"] != row["value"]:
         return Number(value="undefined", n=count(row["n"]), gap=True)
     interval = f"[{percent(row['low'])}, {percent(row['high'])}]"
-    return Number(value=percent(row["value"]), interval=interval, n=count(row["n"]))
+    return Number(
+        value=percent(row["value"]), interval=interval, n=count(row["n"]), flagged=flagged
+    )
 
 
 def _mean(cell: pd.DataFrame) -> Number:
@@ -152,3 +224,33 @@ def _mean(cell: pd.DataFrame) -> Number:
     if known.empty:
         return Number(value="missing", gap=True)
     return Number(value=percent(known.mean()), interval=f"{len(known)} seeds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Share of an attack's captions that are still true, for each model."""
+
+    attack: str
+    budget: str
+    rows: list[tuple[str, str, Number]]
+
+
+def truth_tables(metrics: pd.DataFrame, grid: Grid) -> list[Truth]:
+    """Truth of the captions of every attack that changes words; those undecided are told so."""
+    rows, facts = metrics[metrics["metric"] == "caption_truth"], attack_facts(metrics)
+    names = [*grid.attacks, *(name for name in facts if name not in grid.attacks)]
+    tables = []
+    for attack in names:
+        if attack not in facts or not facts[attack].words:
+            continue
+        found = []
+        for defence in grid.defences:
+            for seed in grid.seeds:
+                cell = rows[(rows["attack"] == attack) & (rows["defence"] == defence)]
+                cell = cell[cell["seed"] == seed]
+                if not cell.empty:
+                    name = str(seed) if len(grid.seeds) > 1 else ""
+                    found.append((defence, name, _number(cell, flagged=False)))
+        budget = "must stay true" if facts[attack].keeps_truth else "may become false"
+        tables.append(Truth(attack=attack, budget=budget, rows=found))
+    return tables

@@ -6,15 +6,27 @@ import math
 import re
 from typing import Any
 
+from mmrobust.figures.notes import of_255
+from mmrobust.figures.style import label
 from mmrobust.threat import ThreatModel
 
 NOTHING = "\N{EN DASH}"
 
-KNOWLEDGE = {"white_box": "The attacker knows the model and its weights (white box)."}
+KNOWLEDGE = {
+    "white_box": "The attacker knows the model and its weights (white box).",
+    "transfer": "The attacker knows {source}, on which the attack is crafted, and nothing of the "
+    "model that it is used on (transfer).",
+    "query": "The attacker sees the model's scores, not its weights or gradients (query).",
+}
 CHECKS = {
-    "max_abs_perturbation": "largest change of a pixel value",
+    "max_perturbation": "largest change of an image",
     "max_words_changed": "most words changed in a caption",
     "mean_words_changed": "words changed in a caption, on average",
+    "max_characters_changed": "most characters changed in a caption",
+    "zero_gradients": "gradients that are exactly zero",
+    "image_passes": "passes of an image through the model, on average",
+    "captions_true": "captions still true",
+    "standing": "items still standing after each member",
 }
 
 
@@ -53,18 +65,16 @@ def seeds(text: str) -> str:
     return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
 
 
-def of_255(eps: float) -> str:
-    """A pixel budget as the papers write it: `0.00784...` -> `2/255`."""
-    steps = eps * 255
-    # single precision leaves a few millionths beside a whole number
-    return f"{round(steps)}/255" if abs(steps - round(steps)) < 1e-3 else f"{steps:.3g}/255"
-
-
 def threat_model_words(threat: ThreatModel) -> list[str]:
     """A threat model as sentences: what the attacker knows, may do to pixels, and to words."""
-    sentences = [KNOWLEDGE[threat.knowledge]]
+    sentences = [KNOWLEDGE[threat.knowledge].format(source=threat.source)]
     if threat.image is None:
         sentences.append("Images stay untouched.")
+    elif threat.image.norm == "l2":
+        sentences.append(
+            f"An image may move by at most {threat.image.eps:g} in all (l2 norm, pixel values "
+            "from 0 to 1)."
+        )
     else:
         eps = of_255(threat.image.eps)
         sentences.append(
@@ -74,13 +84,35 @@ def threat_model_words(threat: ThreatModel) -> list[str]:
         sentences.append("Captions stay untouched.")
     else:
         words = "word" if threat.text.words == 1 else "words"
-        sentences.append(f"At most {threat.text.words} {words} of a caption may be replaced.")
+        limit = threat.text.characters
+        letters = (
+            "" if limit is None else f", by {limit} character{'' if limit == 1 else 's'} in all"
+        )
+        sentences.append(
+            f"At most {threat.text.words} {words} of a caption may be replaced{letters}."
+        )
+        sentences.append(
+            "A caption must stay true of its image."
+            if threat.text.keeps_truth
+            else "A caption may become false of its image."
+        )
     return sentences
 
 
-def check_words(name: str, value: float) -> tuple[str, str]:
-    """A measured check of a cell as (what, how much)."""
-    much = of_255(value) if name == "max_abs_perturbation" else f"{value:.3g}"
+def check_words(name: str, value: Any, *, norm: str = "linf") -> tuple[str, str] | None:
+    """A measured check of a cell as (what, how much); None where nothing was measured."""
+    if value is None:
+        return None
+    if name == "standing":
+        much = ", ".join(f"{label(member)} {count(left)}" for member, left in value.items())
+    elif name == "captions_true":
+        much = f"{percent(value['value'])} %"
+    elif name == "zero_gradients":
+        much = f"{percent(value)} %"
+    elif name == "max_perturbation" and norm == "linf":
+        much = of_255(value)
+    else:
+        much = f"{value:.3g}"
     return CHECKS[name], much
 
 

@@ -1,0 +1,61 @@
+"""The figures of a study: which notebook draws each, and what a reader is told about it.
+
+The pipeline takes its outputs from this list and the report its order and captions. Planning a
+study reads it, so nothing is imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A figure: name of its notebook, caption, and whether it shows the dataset's own content."""
+
+    notebook: str
+    caption: str
+    shows_data: bool = False
+
+
+FIGURES = {
+    "examples": Entry(
+        notebook="examples",
+        caption="What the strongest joint attack did to a fixed draw of test items, which was not "
+        "chosen by outcome: each defence is attacked on its own. Replaced words are struck out, "
+        "their substitutes marked; ranks are of the item's own captions and image.",
+        shows_data=True,
+    ),
+    "recall_by_defence": Entry(
+        notebook="recall_by_defence",
+        caption="Recall at 1 by defence and attack. Whiskers that overlap do not prove a tie: the "
+        "claims below are judged by paired tests.",
+    ),
+    "attack_overview": Entry(
+        notebook="recall_by_defence",
+        caption="Every attack from the weakest to the strongest, and the worst case over several "
+        "set apart. Only the query's own image and captions are attacked. A dagger marks attacks "
+        "whose captions may become false: what they win is not all the model's fault.",
+    ),
+    "robustness_curves": Entry(
+        notebook="recall_by_defence",
+        caption="Recall at 1 as the attacker may do more. A line that stays up where images may be "
+        "changed beyond recognition says that the attack fails, not that the model is robust.",
+    ),
+    "recall_at_k": Entry(
+        notebook="recall_by_defence",
+        caption="Recall at 1, 5 and 10 under the strongest attack (solid) and on clean inputs "
+        "(dotted): is the right answer lost, or only pushed down?",
+    ),
+    "attack_success_rate": Entry(
+        notebook="recall_by_defence",
+        caption="Attack success rate by both definitions in use. A model that is rarely right can "
+        "look robust by either: read them beside recall.",
+    ),
+}
+"""Figures by name, which is the name of their files, in the order in which they are shown."""
+
+
+def figures_of(notebook: str) -> list[str]:
+    """Names of the figures that a notebook draws."""
+    return [name for name, entry in FIGURES.items() if entry.notebook == notebook]
