@@ -20,7 +20,7 @@ def test_bad_input_ends_in_one_line_and_status_2(tmp_path: Path) -> None:
     done = mmrobust("check-config", str(missing))
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == f"mmrobust: error: {missing}: configuration file is missing\n"
+    assert done.stderr == f"mmrobust: error: {missing}: file is missing\n"
 
 
 def test_a_good_configuration_passes() -> None:

@@ -37,7 +37,7 @@ def changed(values: dict[str, Any], key: str, value: object) -> dict[str, Any]:
 def test_every_shipped_study_is_well_formed_and_can_be_built(path: Path) -> None:
     from mmrobust.config import EvaluationConfig, build
     from mmrobust.data import DATASETS
-    from mmrobust.evaluation.run import build_attack
+    from mmrobust.evaluation.evaluator import build_attack
     from mmrobust.models.dual_encoder import ModelConfig
     from mmrobust.models.tokenizer import TokenizerConfig
     from mmrobust.registry import resolve
@@ -88,13 +88,13 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
         ("defences.mat.eps", "2/0", "f: defences.mat.eps: '2/0' is not a 'distance in 0..1"),
         ("defences.mat.eps", "300/255", "f: defences.mat.eps: '300/255' is not a 'distance"),
         ("defences.mat.eps", -0.1, "f: defences.mat.eps: -0.1 is not a 'distance in 0..1"),
-        ("threat_models.image_2_255.image.norm", "l2", "unknown value of f: threat_models"),
+        ("threat_models.image_2_255.image.norm", "l1", "unknown value of f: threat_models"),
         ("defences.mat.initial", "none", "unknown defence in f: defences.mat.initial 'none'"),
         ("defences.standard.initial", "mat", "goes round in a circle"),
         ("attacks.sga.threat_model", "white", "unknown threat model in f: attacks.sga"),
         ("attacks.sga.threat_model", "text_1word", "attack sga of f perturbs the image but its"),
         ("attacks.pgd.threat_model", "white_box_2_255_1word", "doesn't perturb the text but"),
-        ("attacks.clean", {"method": "pgd", "threat_model": "x"}, "unknown threat model"),
+        ("attacks.clean", {"method": "pgd", "threat_model": "x"}, "the name is taken"),
         ("dataset.name", "scene", "did you mean 'scenes'"),
         ("dataset.image_size", 40, "f: dataset.image_size is 40 and model.architecture.vision_cfg"),
         ("evaluation.confidence", 95, "f: evaluation.confidence: 95 is greater than"),

@@ -13,11 +13,13 @@ from mmrobust.config import EvaluationConfig
 from mmrobust.data import DATASETS
 from mmrobust.models.dual_encoder import ModelConfig
 from mmrobust.models.tokenizer import TokenizerConfig
+from mmrobust.quantities import Distance
 from mmrobust.registry import resolve
-from mmrobust.study import PERTURBS
+from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
 from mmrobust.training.loop import TrainingConfig
+from mmrobust.training.masked_lm import MaskedLMConfig
 
 Schema = dict[str, Any]
 NAME_PATTERN = "^[a-z][a-z0-9_]*$"
@@ -76,6 +78,7 @@ def study_schema() -> Schema:
         "initial": {"type": "string"},
         "training": {**training, "required": [], "minProperties": 1},
     }
+    of_an_attack = {"items": {"type": "integer", "minimum": 1}, "standalone": {"type": "boolean"}}
     properties: Schema = {
         "study": {"type": "string", "pattern": NAME_PATTERN},
         "title": {"type": "string"},
@@ -88,20 +91,25 @@ def study_schema() -> Schema:
         "data_seed": {"type": "integer", "minimum": 0},
         "threads": {"type": "integer", "minimum": 1},
         "device": {"enum": ["cpu", "cuda"]},
-        "dataset": selected(DATASETS, "name"),
+        "dataset": {
+            **selected(DATASETS, "name"),
+            DECIDES_TRUTH: [name for name in sorted(DATASETS) if _decides_truth(name)],
+        },
         "tokenizer": of(TokenizerConfig),
+        "masked_lm": of(MaskedLMConfig),
         "model": of(ModelConfig),
         "training": training,
         "threat_models": named(of(ThreatModel)),
         "defences": named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
         "attacks": {
-            **named(selected(ATTACKS, "method", {"threat_model": {"type": "string"}})),
+            **named(
+                selected(ATTACKS, "method", {"threat_model": {"type": "string"}}, of_an_attack)
+            ),
             # Read when a study is planned, where importing the attacks would cost seconds.
-            PERTURBS: {
-                name: sorted(resolve(ATTACKS, name, kind="attack", base=Attack)().perturbs())
-                for name in sorted(ATTACKS)
-            },
+            ATTACK_FACTS: {name: _attack_facts(name) for name in sorted(ATTACKS)},
         },
+        "curves": {**named(_curve()), "minProperties": 0},
+        "ensembles": {**named(_ensemble()), "minProperties": 0},
         "evaluation": of(EvaluationConfig),
         "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
     }
@@ -116,4 +124,60 @@ def study_schema() -> Schema:
         ],
         "additionalProperties": False,
         "$defs": definitions,
+    }
+
+
+def _attack_facts(name: str) -> Schema:
+    """What planning must know of an attack with its default fields."""
+    attack = resolve(ATTACKS, name, kind="attack", base=Attack)()
+    return {
+        "perturbs": sorted(attack.perturbs()),
+        "uses_gradients": attack.uses_gradients(),
+        "uses_masked_lm": attack.uses_masked_lm(),
+    }
+
+
+def _decides_truth(name: str) -> bool:
+    return bool(vars(resolve(DATASETS, name, kind="dataset", base=object))["decides_truth"])
+
+
+def _curve() -> Schema:
+    """A curve: an attack of the study over several budgets, by `eps` or by `words`."""
+    distance: Schema = TypeAdapter(Distance).json_schema()
+
+    def values(of: Schema) -> Schema:
+        return {"type": "array", "minItems": 1, "uniqueItems": True, "items": of}
+
+    return {
+        "type": "object",
+        "required": ["attack"],
+        "properties": {
+            "attack": {"type": "string"},
+            "eps": values(distance),
+            "words": values({"type": "integer", "minimum": 0}),
+            "items": {"type": "integer", "minimum": 1},
+        },
+        "additionalProperties": False,
+        "minProperties": 2,
+        "not": {"required": ["eps", "words"]},
+        "anyOf": [{"required": ["eps"]}, {"required": ["words"]}],
+    }
+
+
+def _ensemble() -> Schema:
+    """An ensemble: the worst case over attacks of the study, query by query."""
+    return {
+        "type": "object",
+        "required": ["threat_model", "members"],
+        "properties": {
+            "threat_model": {"type": "string"},
+            "members": {
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": {"type": "string"},
+            },
+            "items": {"type": "integer", "minimum": 1},
+        },
+        "additionalProperties": False,
     }

@@ -16,14 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from mmrobust.errors import UserError, unknown_name
-from mmrobust.quantities import PIXEL_DISTANCE_FORMAT, is_pixel_distance
-from mmrobust.threat import refuse_unfit_budgets
+from mmrobust.grid import check_attacks, laid_out
+from mmrobust.quantities import (
+    DISTANCE_FORMAT,
+    PIXEL_DISTANCE_FORMAT,
+    is_distance,
+    is_pixel_distance,
+)
+from mmrobust.yaml_file import read_yaml
 
-PERTURBS = "x-perturbs"
-"""Key of the schema that says which modalities each attack perturbs."""
+ATTACK_FACTS = "x-attack-facts"
+"""Key of the schema that says of each attack what it perturbs and what it asks for."""
+DECIDES_TRUTH = "x-decides-truth"
+"""Key of the schema that names the datasets which decide whether a caption is true."""
 Section = dict[str, Any]
 
 
@@ -39,16 +46,27 @@ class Study:
     device: str
     dataset: Section
     tokenizer: Section
+    masked_lm: Section | None = None
     model: Section
     training: Section
     threat_models: dict[str, Section]
     defences: dict[str, Section]
     attacks: dict[str, Section]
+    curves: dict[str, Section]
+    ensembles: dict[str, Section]
     evaluation: Section
     claims: list[str]
 
 
-DEFAULTS: Section = {"data_seed": 0, "threads": 1, "device": "cpu", "tokenizer": {}, "claims": []}
+DEFAULTS: Section = {
+    "data_seed": 0,
+    "threads": 1,
+    "device": "cpu",
+    "tokenizer": {},
+    "curves": {},
+    "ensembles": {},
+    "claims": [],
+}
 
 
 def load_study(path: Path) -> Study:
@@ -57,13 +75,7 @@ def load_study(path: Path) -> Study:
     Raises:
         UserError: unreadable file, unknown key (with the nearest known one), impossible value.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: configuration file is missing") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    study = parse_study(values, where=str(path))
+    study = parse_study(read_yaml(path), where=str(path))
     if study.study != path.stem:
         raise UserError(f"{path}: `study` is {study.study!r}; it must be the file's name")
     return study
@@ -75,22 +87,25 @@ def parse_study(values: object, *, where: str) -> Study:
         raise _as_user_error(error, where)
     assert isinstance(values, dict)
     study = Study(**{**DEFAULTS, **values})
-    for name, attack in study.attacks.items():
-        if attack["threat_model"] not in study.threat_models:
-            kind = f"threat model in {where}: attacks.{name}.threat_model"
-            raise unknown_name(kind, attack["threat_model"], study.threat_models)
-        budgets = study.threat_models[attack["threat_model"]]
-        refuse_unfit_budgets(
-            f"{name} of {where}",
-            perturbs=set(_schema()["properties"]["attacks"][PERTURBS][attack["method"]]),
-            given={key for key in ("image", "text") if budgets.get(key) is not None},
-        )
-    for name in {"clean", "run"} & set(study.attacks):
-        raise UserError(f"{where}: attacks.{name}: the name is taken by files of every study")
+    study = laid_out(study, where)
+    check_attacks(study, _schema()["properties"]["attacks"][ATTACK_FACTS], where)
+    _check_truth(study, where)
     for name in study.defences:
         _check_start(study, name, where)
     _check_image_size(study, where)
     return study
+
+
+def _check_truth(study: Study, where: str) -> None:
+    """A budget that keeps captions true needs a dataset that decides truth."""
+    able = _schema()["properties"]["dataset"][DECIDES_TRUTH]
+    for name, threat_model in study.threat_models.items():
+        keeps = (threat_model.get("text") or {}).get("keeps_truth", False)
+        if keeps and study.dataset["name"] not in able:
+            raise UserError(
+                f"{where}: threat_models.{name}.text.keeps_truth: dataset "
+                f"{study.dataset['name']!r} doesn't decide truth (allowed: {', '.join(able)})"
+            )
 
 
 def _check_image_size(study: Study, where: str) -> None:
@@ -131,6 +146,7 @@ def _schema() -> Section:
 def _validator() -> jsonschema.Draft202012Validator:
     formats = jsonschema.FormatChecker(())
     formats.checks(PIXEL_DISTANCE_FORMAT)(is_pixel_distance)
+    formats.checks(DISTANCE_FORMAT)(is_distance)
     return jsonschema.Draft202012Validator(_schema(), format_checker=formats)
 
 

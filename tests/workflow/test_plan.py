@@ -117,11 +117,13 @@ def test_each_study_plans_every_step(plan, study):
     assert counts == {
         "prepare_data": 1,
         "train_tokenizer": 1,
+        "train_masked_lm": 1,
         "train_model": cells,
         "evaluate_model": cells,
         "tabulate_metrics": 1,
         "judge_claims": 1,
         "draw_figures": 1,
+        "draw_examples": 1,
         "write_report": 1,
         "all": 1,
     }
@@ -160,7 +162,7 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
 
     defences = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())["defences"]
     evaluations = {("evaluate_model", name) for name in defences}
-    shown = {("draw_figures", ""), ("write_report", "")}
+    shown = {("draw_figures", ""), ("draw_examples", ""), ("write_report", "")}
     assert changed(title="Another title") == shown
     assert changed(attacks__pgd__steps=7) == {*evaluations, ("write_report", "")}
     assert changed(defences__mat__steps=7) == {("train_model", "mat"), ("write_report", "")}
@@ -209,7 +211,7 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
             imported = modules_of_verb(verb, source)
             assert imported, verb
             assert imported <= set(job.params["code"].split()), job.rule
-    assert len(verbs) == (8 if study == "flickr8k" else 7)
+    assert len(verbs) == (9 if study == "flickr8k" else 8)
 
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:

@@ -12,6 +12,7 @@ sys.path[:0] = [str(SOURCE), str(ROOT / "workflow" / "lib")]
 import registered
 from ledger import record_run
 from mmrobust.errors import UserError
+from mmrobust.figures.catalogue import FIGURES, figures_of
 from planned import planned_study
 
 try:
@@ -23,7 +24,11 @@ except UserError as error:
 
 STUDY = study.study
 DEFENCES = list(study.defences)
-ATTACKS = ["clean", *study.attacks]
+# An attack that isn't standalone has no cell of its own: ensembles run it.
+ATTACKS = [
+    name for name in study.attacks if study.attacks[name].get("standalone", True)
+]
+CELLS = ["clean", *ATTACKS, *study.ensembles]
 THREADS = study.threads
 GPUS = 1 if study.device == "cuda" else 0
 SPLIT_FILES = expand(
@@ -38,7 +43,15 @@ MODEL_FILES = [
     "history.csv",
     "run.json",
 ]
-FIGURES = ["recall_by_defence", "recall_at_k", "attack_success_rate"]
+MASKED_LM_FILES = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "metrics.json",
+    "history.csv",
+    "run.json",
+]
 RAW_DATASETS = registered.class_constant(
     "mmrobust.data:DATASETS", study.dataset["name"], "raw_datasets", {}, source=SOURCE
 )

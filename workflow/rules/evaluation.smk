@@ -11,11 +11,17 @@ rule evaluate_model:
         weights="results/{study}/models/{defence}/seed{seed}/model.safetensors",
         model="results/{study}/models/{defence}/seed{seed}/model.json",
         tokenizer="results/{study}/models/{defence}/seed{seed}/tokenizer.json",
+        masked_lm=masked_lm_files(),
+        sources=source_models,
     output:
         cells=expand(
             "results/{{study}}/cells/{{defence}}/seed{{seed}}/{attack}.{suffix}",
-            attack=ATTACKS,
+            attack=CELLS,
             suffix=["json", "parquet"],
+        ),
+        examples=expand(
+            "results/{{study}}/examples/{{defence}}/seed{{seed}}/{attack}.parquet",
+            attack=ATTACKS,
         ),
         run="results/{study}/cells/{defence}/seed{seed}/run.json",
     log:
@@ -31,10 +37,15 @@ rule evaluate_model:
         code=evaluate_code,
         data=data_folder,
         model=model_folder,
+        masked_lm=masked_lm_option,
+        sources=source_options,
         out=evaluated_folder,
+        examples=examples_folder,
     shell:
         "python -m mmrobust evaluate-model --cfg {params.cfg:q} --data {params.data:q}"
-        " --model {params.model:q} --out {params.out:q} --work work/cells > {log:q} 2>&1"
+        " --model {params.model:q} {params.masked_lm:q} {params.sources:q}"
+        " --cells {params.out:q} --examples {params.examples:q} --work work/cells"
+        " > {log:q} 2>&1"
 
 
 rule tabulate_metrics:
@@ -43,6 +54,7 @@ rule tabulate_metrics:
     output:
         csv="results/{study}/metrics.csv",
         json="results/{study}/metrics.json",
+        flags="results/{study}/flags.csv",
     log:
         "logs/{study}/tabulate_metrics.log",
     benchmark:
@@ -55,7 +67,8 @@ rule tabulate_metrics:
         cells=cells_folder,
     shell:
         "python -m mmrobust tabulate --cfg {params.cfg:q} --cells {params.cells:q}"
-        " --out-csv {output.csv:q} --out-json {output.json:q} > {log:q} 2>&1"
+        " --out-csv {output.csv:q} --out-json {output.json:q} --out-flags {output.flags:q}"
+        " > {log:q} 2>&1"
 
 
 rule judge_claims:

@@ -1,4 +1,4 @@
-"""The models of a study: one tokenizer, one training job for each defence and seed."""
+"""The models of a study: a tokenizer, a masked language model, each defence with each seed."""
 
 
 rule train_tokenizer:
@@ -21,6 +21,34 @@ rule train_tokenizer:
     shell:
         "python -m mmrobust train-tokenizer --cfg {params.cfg:q} --data {params.data:q}"
         " --out {output.tokenizer:q} > {log:q} 2>&1"
+
+
+rule train_masked_lm:
+    input:
+        manifest="data/processed/{study}/manifest.json",
+        captions=expand(
+            "data/processed/{{study}}/{split}/captions.parquet", split=["train", "dev"]
+        ),
+    output:
+        expand("results/{{study}}/masked_lm/{file}", file=MASKED_LM_FILES),
+    log:
+        "logs/{study}/train_masked_lm.log",
+    benchmark:
+        "logs/{study}/train_masked_lm.tsv"
+    # Before evaluations, which wait for it.
+    priority: 1
+    threads: THREADS
+    resources:
+        mem_mb=2000,
+        gpu=GPUS,
+    params:
+        cfg=masked_lm_cfg,
+        code=masked_lm_code,
+        data=data_folder,
+        out=masked_lm_folder,
+    shell:
+        "python -m mmrobust train-masked-lm --cfg {params.cfg:q} --data {params.data:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
 
 
 rule train_model:

@@ -55,6 +55,11 @@ def tokenizer_cfg(wildcards):
     return as_json(study.tokenizer)
 
 
+def masked_lm_cfg(wildcards):
+    """What `train-masked-lm` needs."""
+    return as_json(sections("masked_lm", "threads", "device"))
+
+
 def train_cfg(wildcards):
     """What `train-model` needs for one defence and seed."""
     return as_json(
@@ -68,10 +73,20 @@ def train_cfg(wildcards):
 
 def evaluate_cfg(wildcards):
     """What `evaluate-model` needs for one model: every attack with the code behind it."""
-    named = set(values_of("threat_model", study.attacks))
+    named = set(values_of("threat_model", [study.attacks, study.ensembles]))
     return as_json(
         {
-            **sections("study", "attacks", "evaluation", "threads", "device"),
+            **sections(
+                *(
+                    "study",
+                    "dataset",
+                    "data_seed",
+                    "attacks",
+                    "ensembles",
+                    "evaluation",
+                ),
+                *("threads", "device"),
+            ),
             "defence": wildcards.defence,
             "seed": int(wildcards.seed),
             "threat_models": {
@@ -79,14 +94,14 @@ def evaluate_cfg(wildcards):
                 for name, value in study.threat_models.items()
                 if name in named
             },
-            "code": {attack: attack_code(attack) for attack in ATTACKS},
+            "code": {cell: cell_code(cell) for cell in CELLS},
         }
     )
 
 
 def grid():
     """The names of the study's cells, in its order: what else lies beside them isn't its own."""
-    return {"defences": DEFENCES, "seeds": study.seeds, "attacks": ATTACKS}
+    return {"defences": DEFENCES, "seeds": study.seeds, "attacks": CELLS}
 
 
 def tabulate_cfg(wildcards):
@@ -139,6 +154,10 @@ def tokenizer_code(wildcards):
     return code_of("mmrobust.training.tokenizer")
 
 
+def masked_lm_code(wildcards):
+    return code_of("mmrobust.training.masked_lm")
+
+
 def train_code(wildcards):
     defence = study.defences[wildcards.defence]
     method = registered.modules(
@@ -157,15 +176,17 @@ def train_work(wildcards):
     return os.path.join("work", "train", wildcards.study, wildcards.defence, name)
 
 
-def attack_code(attack):
-    """The code behind one cell; `clean` has no attack."""
+def cell_code(cell):
+    """The code behind one cell: of its attack, of all members of an ensemble, or of none."""
+    members = study.ensembles.get(cell, {"members": [cell]})["members"]
+    attacks = [study.attacks[name] for name in members if name in study.attacks]
     return code_of(
-        "mmrobust.evaluation.run", *attack_modules(study.attacks.get(attack))
+        "mmrobust.evaluation.evaluator", *dataset_modules(), *attack_modules(attacks)
     )
 
 
 def evaluate_code(wildcards):
-    return code_of("mmrobust.evaluation.run")
+    return code_of("mmrobust.evaluation.run", *dataset_modules())
 
 
 def tabulate_code(wildcards):

@@ -15,7 +15,7 @@ def prepared_files():
 
 
 def model_files():
-    """The tokenizer and all files of all trained models."""
+    """The tokenizer, the masked language model and all files of all trained models."""
     models = expand(
         "results/{study}/models/{defence}/seed{seed}/{file}",
         study=STUDY,
@@ -23,7 +23,16 @@ def model_files():
         seed=study.seeds,
         file=MODEL_FILES,
     )
-    return [f"results/{STUDY}/tokenizer.json", *models]
+    return [f"results/{STUDY}/tokenizer.json", *masked_lm_files(), *models]
+
+
+def masked_lm_files():
+    """The folder of the masked language model, for a study that has one."""
+    return expand(
+        "results/{study}/masked_lm/{file}",
+        study=STUDY,
+        file=[] if study.masked_lm is None else MASKED_LM_FILES,
+    )
 
 
 def cell_files():
@@ -33,8 +42,19 @@ def cell_files():
         study=STUDY,
         defence=DEFENCES,
         seed=study.seeds,
-        attack=ATTACKS,
+        attack=CELLS,
         suffix=["json", "parquet"],
+    )
+
+
+def example_files():
+    """A few attacked items of every model and attack, to look at."""
+    return expand(
+        "results/{study}/examples/{defence}/seed{seed}/{attack}.parquet",
+        study=STUDY,
+        defence=DEFENCES,
+        seed=study.seeds,
+        attack=ATTACKS,
     )
 
 
@@ -62,9 +82,11 @@ def training_record_files():
 def evaluation_files():
     """All cells and the tables made of them."""
     tables = expand(
-        "results/{study}/{file}", study=STUDY, file=["metrics.csv", "metrics.json"]
+        "results/{study}/{file}",
+        study=STUDY,
+        file=["metrics.csv", "metrics.json", "flags.csv"],
     )
-    return [*cell_files(), *evaluation_run_files(), *tables]
+    return [*cell_files(), *example_files(), *evaluation_run_files(), *tables]
 
 
 def figure_files():
@@ -111,6 +133,32 @@ def initial_model(wildcards):
     )
 
 
+def source_folders(wildcards):
+    """The checkpoints that transferred attacks are crafted on, by the name of their source."""
+    used = {entry["threat_model"] for entry in study.attacks.values()}
+    sources = {study.threat_models[name].get("source") for name in used} - {None}
+    return {
+        source: (
+            source
+            if "/" in source
+            else os.path.join(
+                "results", wildcards.study, "models", source, f"seed{wildcards.seed}"
+            )
+        )
+        for source in sorted(sources)
+    }
+
+
+def source_models(wildcards):
+    """The files of those checkpoints."""
+    folders = source_folders(wildcards)
+    return [
+        os.path.join(folders[source], file)
+        for source in folders
+        for file in ["model.safetensors", "model.json"]
+    ]
+
+
 def committed_checksums():
     """The lists that raw files are held against; the first download starts one that is missing."""
     lists = expand("data/raw/{name}.sha256", name=RAW_DATASETS)
@@ -141,6 +189,32 @@ def model_folder(wildcards, input):
     return os.path.dirname(input.weights)
 
 
+def masked_lm_option(wildcards, input):
+    """The option that names the folder of the masked language model, if there is one."""
+    return (
+        ["--masked-lm", os.path.dirname(input.masked_lm[0])] if input.masked_lm else []
+    )
+
+
+def source_options(wildcards):
+    """The options that name the checkpoints of transferred attacks."""
+    folders = source_folders(wildcards)
+    return [
+        word for name in folders for word in ["--source", f"{name}={folders[name]}"]
+    ]
+
+
+def examples_folder(wildcards):
+    """The folder of the examples that `evaluate-model` fills."""
+    return os.path.join(
+        "results",
+        wildcards.study,
+        "examples",
+        wildcards.defence,
+        f"seed{wildcards.seed}",
+    )
+
+
 def cells_folder(wildcards):
     """The folder of all cells of the study."""
     return os.path.join("results", wildcards.study, "cells")
@@ -159,6 +233,11 @@ def figures_folder(wildcards):
 def prepared_folder(wildcards):
     """The folder that `prepare-data` fills."""
     return os.path.join("data", "processed", wildcards.study)
+
+
+def masked_lm_folder(wildcards):
+    """The folder that `train-masked-lm` fills."""
+    return os.path.join("results", wildcards.study, "masked_lm")
 
 
 def trained_folder(wildcards):

@@ -2,18 +2,25 @@
 
 
 # The executed notebook is a log: a failed run keeps it with its traceback, and its bytes, which
-# hold times, are nothing that later jobs depend on.
+# hold times, are nothing that later jobs depend on. Every notebook takes the same parameters, so
+# that the rules differ in names alone.
 rule draw_figures:
     input:
         notebook="notebooks/recall_by_defence.ipynb",
         metrics="results/{study}/metrics.csv",
     output:
         png=report(
-            expand("results/{{study}}/figures/{figure}.png", figure=FIGURES),
+            expand(
+                "results/{{study}}/figures/{figure}.png",
+                figure=figures_of("recall_by_defence"),
+            ),
             caption="../report/figures.rst",
             category="Figures",
         ),
-        svg=expand("results/{{study}}/figures/{figure}.svg", figure=FIGURES),
+        svg=expand(
+            "results/{{study}}/figures/{figure}.svg",
+            figure=figures_of("recall_by_defence"),
+        ),
     log:
         notebook="logs/{study}/draw_figures/recall_by_defence.ipynb",
         text="logs/{study}/draw_figures/recall_by_defence.log",
@@ -24,11 +31,35 @@ rule draw_figures:
     params:
         title=study.title,
         code=figures_code,
+        results=results_folder,
         out=figures_folder,
     shell:
         "python -m papermill {input.notebook:q} {log.notebook:q} -k python3 --cwd ."
-        " --no-progress-bar --log-output -p metrics_csv {input.metrics:q}"
+        " --no-progress-bar --log-output -p results {params.results:q}"
         " -p out_dir {params.out:q} -r title {params.title:q} > {log.text:q} 2>&1"
+
+
+use rule draw_figures as draw_examples with:
+    input:
+        notebook="notebooks/examples.ipynb",
+        metrics="results/{study}/metrics.csv",
+        examples=example_files(),
+    output:
+        png=report(
+            expand(
+                "results/{{study}}/figures/{figure}.png", figure=figures_of("examples")
+            ),
+            caption="../report/examples.rst",
+            category="Figures",
+        ),
+        svg=expand(
+            "results/{{study}}/figures/{figure}.svg", figure=figures_of("examples")
+        ),
+    log:
+        notebook="logs/{study}/draw_examples/examples.ipynb",
+        text="logs/{study}/draw_examples/examples.log",
+    benchmark:
+        "logs/{study}/draw_examples/examples.tsv"
 
 
 rule write_report:
@@ -36,6 +67,7 @@ rule write_report:
         metrics="results/{study}/metrics.csv",
         summary="results/{study}/metrics.json",
         claims="results/{study}/claims.csv",
+        flags="results/{study}/flags.csv",
         figures=figure_files(),
         cells=cell_files(),
         runs=evaluation_run_files(),
