@@ -31,7 +31,7 @@ from mmrobust.attacks.sga import SGA
 from mmrobust.attacks.square import Square
 from mmrobust.attacks.steps import Alternate, Step, TextStep
 from mmrobust.attacks.text_search.candidates import GrammarCandidates
-from mmrobust.attacks.text_search.constraints import Antonyms, Truth
+from mmrobust.attacks.text_search.constraints import Antonyms, StaysTrue
 from mmrobust.attacks.text_search.importance import Gradient
 from mmrobust.attacks.text_search.memory import TextMemory
 from mmrobust.attacks.text_search.search import TextSearch
@@ -91,7 +91,7 @@ def _joint(attack: Attack, *norms: ImageBudget, negatives: bool = False) -> list
     return [Case(attack=attack, threat_model=m, draws=True, negatives=negatives) for m in models]
 
 
-_EXHAUSTIVE = TextSearch(constraints=(Truth(),), method="exhaustive")
+_EXHAUSTIVE = TextSearch(constraints=(StaysTrue(),), method="exhaustive")
 _BEAM = TextSearch(candidates=GrammarCandidates(), constraints=(Antonyms(),), method="beam")
 _BY_GRADIENT = TextSearch(importance=Gradient())
 

@@ -23,7 +23,7 @@ from mmrobust.attacks.sga import SGA
 from mmrobust.attacks.square import Square
 from mmrobust.attacks.steps import ImageStep
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.attacks.text_search.constraints import StopWords, Truth
+from mmrobust.attacks.text_search.constraints import StaysTrue, StopWords
 from mmrobust.attacks.text_search.importance import Gradient, Importance, UnknownToken
 from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.attacks.word_substitution import WordSubstitution
@@ -184,7 +184,7 @@ def test_an_linf_radius_of_1_reaches_any_pixel(world: TinyWorld) -> None:
     [
         (BertAttack(), TWO_WORDS, "add a section `masked_lm`"),
         (
-            WordSubstitution(text=TextSearch(constraints=(Truth(),))),
+            WordSubstitution(text=TextSearch(constraints=(StaysTrue(),))),
             TWO_WORDS,
             r"doesn't decide \(allowed: `scenes`\)",
         ),

@@ -24,10 +24,11 @@ from tests.attacks.contracts import (
 from tests.attacks.tiny_world import TinyWorld, TrainedEncoder, noise
 from torch import Tensor
 
+from mmrobust.attacks import ATTACKS
 from mmrobust.attacks.adaptive import Adaptive
 from mmrobust.attacks.apgd import APGD
 from mmrobust.attacks.base import Adversarial, Attack
-from mmrobust.attacks.bert_attack import BertAttack
+from mmrobust.attacks.bert_attack import BertAttack, bert_search
 from mmrobust.attacks.dra import DRA
 from mmrobust.attacks.image_search.base import Found, Objective
 from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
@@ -47,6 +48,7 @@ from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.attacks.word_substitution import WordSubstitution
 from mmrobust.config import build
 from mmrobust.errors import UserError
+from mmrobust.registry import resolve
 from mmrobust.threat import TextBudget, ThreatModel
 
 BOTH = ThreatModel(image=LINF, text=TWO_WORDS)
@@ -430,3 +432,39 @@ def test_a_restart_begins_within_the_budget_exactly(image: Any, world: TinyWorld
     )
     assert float(found.perturbation.max()) <= image.eps
     assert float(found.perturbation.min()) > 0.9 * image.eps
+
+
+# As tabulated from the released code (SGA at f49e692, Co-Attack at 96f2c0e, DRA at 572c093).
+RELEASED: dict[str, dict[str, object]] = {
+    "sga": {
+        "step_size": 0.5 / 255,
+        "steps": 10,
+        "scales": (0.5, 0.75, 1.25, 1.5),
+        "noise_std": 0.05,
+    },
+    "co_attack": {"alpha": 3.0, "step_size": None, "steps": 10},
+    "sep_attack": {"step_size": None, "steps": 10},
+    "dra": {
+        "steps": 10,
+        "samples": 5,
+        "scales": (0.5, 0.75, 1.25, 1.5),
+        "noise_std": 0.05,
+        "original": 0.6,
+        "current": 0.2,
+        "previous": 0.2,
+    },
+    "bert_attack_released": {"k": 10, "threshold": 0.3, "objective": "away_from_text"},
+    "pgd": {"step_size": 0.5 / 255, "steps": 10, "objective": "positive_pair"},
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_defaults_are_those_of_the_released_code(name: str) -> None:
+    attack = resolve(ATTACKS, name, kind="attack", base=Attack)()
+    for field, value in RELEASED[name].items():
+        assert getattr(attack, field) == value, field
+    text = getattr(attack, "text", None)
+    assert text is None or text == bert_search(k=10, threshold=0.3, aligned=False)
+    if name in ("co_attack", "sep_attack"):
+        images = [step for step in attack.recipe() if isinstance(step, ImageStep)]
+        assert [step.search.random_start for step in images] == ["one_sided"]  # type: ignore[attr-defined]

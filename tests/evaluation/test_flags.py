@@ -386,6 +386,18 @@ def test_query_attacks_are_compared_under_the_same_image_budget(
     assert [(f["raised"], f["against"]) for f in flags] == [(True, "square")] * compared
 
 
+def test_queries_are_held_against_the_strongest_attack_by_gradients(make: Make) -> None:
+    """What a weaker one loses to queries it may lose for its objective or its steps."""
+    cells = [
+        make("fgsm", range(90), zero=0.0),
+        make("apgd", range(40), zero=0.0),
+        make("square", range(60), knowledge="query"),
+    ]
+    assert flags_of(cells, "fgsm", "query_beats_gradients") == []
+    (flag,) = flags_of(cells, "apgd", "query_beats_gradients")
+    assert (flag["raised"], flag["against"]) == (False, "square")
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "compared"),
     [
@@ -394,6 +406,7 @@ def test_query_attacks_are_compared_under_the_same_image_budget(
         (WORDS, {}, False),
         (WIDER, {}, False),
         ({}, {"config": {"method": "sga"}}, False),
+        ({"config": {"method": "pgd", "steps": 3}}, {"config": {"method": "pgd"}}, False),
         ({"config": {"ensemble": ["a"]}}, {"config": {"ensemble": ["a"]}}, False),
         ({"knowledge": "query"}, {}, False),
     ],

@@ -165,7 +165,7 @@ def _outcome(run: Run) -> Adversarial:
     moved = run.images.double() - run.batch.images.double()
     budget = run.threat_model.image
     return Adversarial(
-        images=run.images,
+        images=run.images.clone(),
         captions=tuple(run.captions),
         perturbation=moved.new_zeros(len(moved)) if budget is None else ball_of(budget).size(moved),
         words_changed=words,

@@ -25,7 +25,11 @@ class BertAttackReleased(Attack):
         objective: as for `bert_attack`.
 
     Deviations:
-        The list of stop words is the dataset's own; a word is replaced by one word.
+        Those of `TextSearch` and `MaskedLMCandidates`, which all attacks with this search share:
+        the list of stop words is the dataset's own, and a word is replaced by one word. The
+        tokenizer that the released code bundles leaves out [SEP], which the model here sees as
+        BERT was trained to. The released evaluation cuts captions to 30 pieces between its steps
+        (an option is misspelt), here to the model's context.
     """
 
     k: PositiveInt = 10

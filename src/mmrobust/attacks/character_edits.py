@@ -15,7 +15,7 @@ from mmrobust.quantities import PositiveInt
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterEdits(Attack):
-    """Typos inside words, after LEAF (Rocamora et al. 2025, arXiv:2506.03355).
+    """Typos inside words, after LEAF (Abad Rocamora et al. 2025, arXiv:2506.03355).
 
     Fields:
         distance: Levenshtein distance of each edited word from its original (LEAF: 1).

@@ -28,7 +28,8 @@ class CoAttack(Attack):
         The released code attacks an image once for each of its captions and scores the last; here
         it is attacked once, by the mean of the text terms over its captions. The released code
         then attacks the original caption again: the same attack without an image, with the same
-        outcome, so it is not repeated here.
+        outcome, so it is not repeated here. The text search deviates as
+        `bert_attack_released` does.
     """
 
     alpha: NonNegativeFloat = 3.0

@@ -22,6 +22,10 @@ class DIFGSM(Attack):
         momentum: 0 for the paper's DI2-FGSM, 1 for its M-DI2-FGSM.
         diversity: how often and how far an image is shrunk and padded before each gradient.
         objective: what is maximised.
+
+    Deviations:
+        Steps are 1.25 eps / steps instead of one grey level, and images keep their size:
+        `InputDiversity`.
     """
 
     step_size: Distance | None = None

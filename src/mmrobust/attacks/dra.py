@@ -33,7 +33,8 @@ class DRA(Attack):
     Deviations:
         The released default is eps 8/255 with steps of 2/255; here the step is the one that the
         other attacks take at 2/255, and eps is the threat model's. The point is chosen for each
-        image and not for a batch at once.
+        image and not for a batch at once. The text search deviates as
+        `bert_attack_released` does.
     """
 
     step_size: Distance | None = 0.5 / 255

@@ -18,6 +18,9 @@ class FGSM(Attack):
 
     Fields:
         objective: what is maximised.
+
+    Deviations:
+        The paper raises a classifier's loss; here image and captions are driven apart.
     """
 
     objective: ImageObjectiveName = "positive_pair"

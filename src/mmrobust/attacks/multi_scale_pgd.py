@@ -24,6 +24,9 @@ class MultiScalePGD(Attack):
         scales: rescaled copies that guide the image beside itself (released code: these four).
         noise_std: Gaussian noise on each copy (released code: 0.05).
         objective: what is maximised.
+
+    Deviations:
+        Copies are resized as in `sga`.
     """
 
     step_size: Distance | None = 0.5 / 255

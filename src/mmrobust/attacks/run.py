@@ -9,18 +9,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mmrobust.attacks.alternation import alternate
 from mmrobust.attacks.image_search.balls import ball_of
 from mmrobust.attacks.noise import ItemNoise
 from mmrobust.attacks.objectives import Context, Distractors, ImageObjective
-from mmrobust.attacks.steps import Alternate, ImageStep, Step, TextStep, Trajectory
+from mmrobust.attacks.steps import ImageStep, Step, TextStep, Trajectory
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.attacks.text_search.memory import TextMemory
 from mmrobust.models.base import DualEncoder
 from mmrobust.models.encoding import embed_images
 from mmrobust.threat import ThreatModel
-
-RISE = 1e-4
-"""An item's loss has stopped rising when a round adds less than this."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Run:
         elif isinstance(step, TextStep):
             self.perturb_captions(step)
         else:
-            self._alternate(step)
+            alternate(self, step)
 
     def perturb_images(self, step: ImageStep, *, start: Tensor | None = None) -> None:
         """Replace the images by what the search finds, brought within the budget exactly."""
@@ -193,41 +191,6 @@ class Run:
             + guide.previous * previous
         )
 
-    def _alternate(self, step: Alternate) -> None:
-        """See `Alternate`: the best of all restarts, per item."""
-        assert self.threat_model.image is not None
-        best = self.loss(step.loss)
-        for restart in range(step.restarts):
-            attempt = self.part(range(len(self.images)))
-            if restart > 0:
-                ball, original = ball_of(self.threat_model.image), self.batch.images
-                attempt.images = ball.confine(ball.random_start(original, self.noise), original)
-            attempt.climb(step)
-            reached = attempt.loss(step.loss)
-            self.adopt(attempt, (reached > best).tolist())
-            best = torch.maximum(best, reached)
-
-    def climb(self, step: Alternate) -> None:
-        """Rounds of text and image on the items whose loss still rises."""
-        rising = list(range(len(self.images)))
-        for _ in range(step.rounds):
-            part = self.part(rising)
-            before = now = part.loss(step.loss)
-            for modality in (step.text, step.image):
-                tried = part.part(range(len(rising)))
-                if isinstance(modality, TextStep):
-                    tried.perturb_captions(modality)
-                else:
-                    tried.perturb_images(modality, start=part.images)
-                after = tried.loss(step.loss)
-                part.adopt(tried, (after > now).tolist())
-                now = torch.maximum(now, after)
-            self.adopt(part, [True] * len(rising), rows=rising)
-            rose = (now > before + RISE).tolist()
-            rising = [row for row, better in zip(rising, rose, strict=True) if better]
-            if not rising:
-                break
-
     @torch.no_grad()
     def loss(self, objective: ImageObjective) -> Tensor:
         """Value (B,) of an objective for the items as they are now."""
@@ -251,6 +214,7 @@ class Run:
                 captions=tuple(self.batch.captions[row] for row in chosen),
                 caption_image=caption_image,
                 numbers=tuple(numbers[row] for row in rows),
+                own=None if self.batch.own is None else self.batch.own[rows],
             ),
             self.threat_model,
             self.language,

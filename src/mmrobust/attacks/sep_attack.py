@@ -26,7 +26,8 @@ class SepAttack(Attack):
 
     Deviations:
         An image is attacked once and not once for each of its captions, of which the released
-        evaluation keeps the last.
+        evaluation keeps the last. The text search deviates as
+        `bert_attack_released` does.
     """
 
     step_size: Distance | None = None

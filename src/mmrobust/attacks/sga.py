@@ -30,7 +30,8 @@ class SGA(Attack):
 
     Deviations:
         Copies are resized without antialiasing, by whole pixels, as torch's default has it. Noise
-        and starts are drawn image by image, so that they don't depend on the batch.
+        and starts are drawn image by image, so that they don't depend on the batch. The text
+        search deviates as `bert_attack_released` does.
     """
 
     step_size: Distance | None = 0.5 / 255

@@ -22,6 +22,10 @@ class Square(Attack):
         p_init: share of the pixels that the first squares cover (paper: 0.05 for l-inf on
             ImageNet, 0.1 for l2; released AutoAttack: 0.8).
         objective: what is maximised.
+
+    Deviations:
+        The paper lowers a classifier's margin in up to 10,000 queries; here the margin is that of
+        the item in its gallery. The search deviates as `RandomSquares` says.
     """
 
     queries: PositiveInt = 1000

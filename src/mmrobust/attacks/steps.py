@@ -81,5 +81,9 @@ class Alternate:
     rounds: PositiveInt
     restarts: PositiveInt
 
+    def __post_init__(self) -> None:
+        if not self.image.guide == self.text.guide == "current":
+            raise ValueError("both steps of an alternation must be guided by the current inputs")
+
 
 Step = ImageStep | TextStep | Alternate

@@ -1,7 +1,9 @@
 """The worst case over several attacks, query by query, under own_pair.
 
 Items don't interact under own_pair, so an attacker who has several attacks may take for each query
-the perturbation that ranks its answer lowest. Ranks of an ensemble are the members' highest.
+the perturbation that ranks its answer lowest: never weaker than one perturbation for an item and
+all its queries. Up to the largest k of a study the recall of an ensemble is exact: a member that
+is run on standing items only can rank a fallen one lower still, which no recall shows.
 """
 
 from __future__ import annotations

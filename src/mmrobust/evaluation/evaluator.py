@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Evaluator:
         self.computed: list[str] = []
         self.cells: dict[str, Cell] = {}
         self.examples: dict[str, pd.DataFrame] = {}
+        self._sources: dict[str, Subject] = {}
         self.clean = self._stored(CLEAN, self._inputs(CLEAN, {}), self._compute_clean)[0]
         self.cells[CLEAN] = self.clean
 
@@ -122,7 +123,7 @@ class Evaluator:
     def _attack_inputs(self, entry: Section) -> dict[str, Any]:
         threat_model = self.cfg["threat_models"][entry["threat_model"]]
         source = threat_model.get("source")
-        attack = build_attack("", entry)
+        attack = build_attack(entry["method"], entry)
         return {
             "attack": entry,
             "threat_model": threat_model,
@@ -164,10 +165,6 @@ class Evaluator:
             device=self.cfg["device"],
         )
 
-    @cached_property
-    def _sources(self) -> dict[str, Subject]:
-        return {}
-
     def _subject(self, folder: Path) -> Subject:
         size = self.config.gallery_images[0]
         return load_subject(folder, self.split, device=self.cfg["device"], gallery_images=size)
@@ -177,16 +174,24 @@ class Evaluator:
             raise UserError(f"evaluate-model: no --source for {source!r} (wanted: NAME=FOLDER)")
         return self.folders.sources[source]
 
+    def _threat_model(self, name: str) -> ThreatModel:
+        """A threat model of the study; a transfer from the model to itself is a white box."""
+        section = self.cfg["threat_models"][name]
+        threat_model = build(ThreatModel, section, where=f"threat_models.{name}")
+        if threat_model.source is not None:
+            folder = self._source_folder(threat_model.source)
+            if folder.resolve() == self.folders.model.resolve():
+                return replace(threat_model, knowledge="white_box", source=None)
+        return threat_model
+
     def _source(self, threat_model: ThreatModel) -> Subject:
         """The model that an attack is crafted on."""
-        if threat_model.source is None:
+        source = threat_model.source
+        if source is None:
             return self.target
-        folder = self._source_folder(threat_model.source)
-        if folder.resolve() == self.folders.model.resolve():
-            return self.target
-        if threat_model.source not in self._sources:
-            self._sources[threat_model.source] = self._subject(folder)
-        return self._sources[threat_model.source]
+        if source not in self._sources:
+            self._sources[source] = self._subject(self._source_folder(source))
+        return self._sources[source]
 
     # Cells
 
@@ -236,9 +241,7 @@ class Evaluator:
 
     def _craft(self, name: str, items: Sequence[int], keep: Sequence[int]) -> Crafted:
         entry = self.cfg["attacks"][name]
-        threat_model = build(
-            ThreatModel, self.cfg["threat_models"][entry["threat_model"]], where="threat_models"
-        )
+        threat_model = self._threat_model(entry["threat_model"])
         return craft(
             self._source(threat_model),
             self.target,
@@ -275,9 +278,7 @@ class Evaluator:
     ) -> Cell:
         named = None
         if threat_model is not None:
-            section = self.cfg["threat_models"][threat_model]
-            built = build(ThreatModel, section, where=f"threat_models.{threat_model}")
-            named = {"name": threat_model, **asdict(built)}
+            named = {"name": threat_model, **asdict(self._threat_model(threat_model))}
         sizes = self.config.gallery_images
         return build_cell(
             self.origin,

@@ -6,7 +6,7 @@ and the checklist of Carlini et al. 2019, arXiv:1902.06705, section 3. A raised 
 to look for a better attack on that model and no proof; none raised proves nothing either.
 
 Cells are compared on the images that both have, by whether the image query finds a caption of its
-own at rank 1 (own_pair, one-image labels, main gallery).
+own at rank 1 (own_pair, one-image labels, the smallest galleries, where most are found clean).
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def flag_cells(cells: Mapping[str, Cell]) -> dict[str, Cell]:
     not:
 
     zero_gradients: the mean share of an item's gradients that are exactly zero is too large.
-    query_beats_gradients: an attack by scores alone leaves less recall than a white-box attack by
-        gradients, both on images alone with the same budget.
-    transfer_beats_white_box: the same method with the same budgets leaves less recall when it is
+    query_beats_gradients: an attack by scores alone leaves less recall than the strongest
+        white-box attack by gradients, both on images alone with the same budget.
+    transfer_beats_white_box: the same attack with the same budgets leaves less recall when it is
         crafted on another model.
     recall_survives_large_eps: recall at the end of a curve over eps is well above chance. It
         says something of a model only if the curve ends where images may change beyond
@@ -84,30 +84,42 @@ class _Model:
             return []
         return [
             *_zero_gradients(record),
-            *self._beaten(name, "query_beats_gradients", self._queries(record)),
+            *self._beaten(name, "query_beats_gradients", self._queries(name)),
             *self._beaten(name, "transfer_beats_white_box", self._transfers(record)),
             *self._along_curve(name),
         ]
 
-    def _queries(self, record: Record) -> Iterator[str]:
-        """Query-only attacks that an attack by gradients on images alone should beat."""
-        ours = record["threat_model"]
-        by_gradients = record["checks"].get("zero_gradients") is not None
-        if ours["knowledge"] != "white_box" or not by_gradients or ours["text"] is not None:
-            return
-        for name, theirs in self._threat_models():
-            if theirs["knowledge"] == "query" and _same_budgets(ours, theirs):
-                yield name
+    def _queries(self, name: str) -> Iterator[str]:
+        """Query-only attacks of the same budget, if this is the attack that should beat them."""
+        for other, theirs in self._threat_models():
+            if theirs["knowledge"] == "query" and name == self._strongest_by_gradients(other):
+                yield other
+
+    def _strongest_by_gradients(self, query: str) -> str | None:
+        """The white-box attack on images alone that does best on a query attack's own images.
+
+        Weaker ones may lose to queries for what they maximise, or for steps that end too early.
+        """
+        budgets = self.cells[query].record["threat_model"]
+        leads = {}
+        for name, ours in self._threat_models():
+            by_gradients = self.cells[name].record["checks"].get("zero_gradients") is not None
+            on_images = ours["text"] is None and _same_budgets(ours, budgets)
+            if ours["knowledge"] == "white_box" and by_gradients and on_images:
+                difference = self._difference(query, name)
+                if difference is not None:
+                    leads[name] = difference.value
+        return max(leads, key=leads.__getitem__, default=None)
 
     def _transfers(self, record: Record) -> Iterator[str]:
-        """Cells of the same method and budgets that were crafted on a source."""
-        ours, method = record["threat_model"], record["attack_config"].get("method")
-        if ours["knowledge"] != "white_box" or method is None:
+        """Cells of the same attack, field by field, and budgets that were crafted on a source."""
+        ours, attack = record["threat_model"], record["attack_config"]
+        if ours["knowledge"] != "white_box" or "method" not in attack:
             return
         for name, theirs in self._threat_models():
             if (
                 theirs["knowledge"] == "transfer"
-                and self.cells[name].record["attack_config"].get("method") == method
+                and self.cells[name].record["attack_config"] == attack
                 and _same_budgets(ours, theirs)
             ):
                 yield name
@@ -166,7 +178,7 @@ class _Model:
         """Whether recall at the largest eps of a curve is well above that of guessing."""
         counts = self.cells[name].record["counts"]
         hits = np.asarray(self._hits[name], dtype=np.float64)
-        gallery = counts["galleries"][0]
+        gallery = _smallest_gallery(counts)
         chance = counts["captions"] / counts["images"] / gallery["gallery_captions"]
         (interval,) = rate_intervals(hits[None], np.ones((1, len(hits))), self._resampling())
         assert interval is not None
@@ -253,9 +265,14 @@ def _hits(cell: Cell) -> pd.Series[float]:
         (frame["protocol"] == "own_pair")
         & (frame["direction"] == "i2t")
         & (frame["labels"] == "one_image")
-        & (frame["gallery_images"] == cell.record["counts"]["galleries"][0]["gallery_images"])
+        & (frame["gallery_images"] == _smallest_gallery(cell.record["counts"])["gallery_images"])
     ]
     return pd.Series((rows["rank"] == 1).to_numpy(dtype=float), index=rows["query"])
+
+
+def _smallest_gallery(counts: Record) -> Record:
+    smallest: Record = min(counts["galleries"], key=lambda gallery: gallery["gallery_images"])
+    return smallest
 
 
 def _same_budgets(one: Record, other: Record) -> bool:

@@ -18,8 +18,8 @@ from mmrobust.attacks.text_search.constraints import (
     ShareOfCharacters,
     ShareOfWords,
     Similarity,
+    StaysTrue,
     StopWords,
-    Truth,
     WordConstraint,
     admissible,
     kept,
@@ -145,13 +145,13 @@ def only_red_ones(captions: Sequence[str], images: Sequence[int]) -> NDArray[np.
 
 
 def test_truth_asks_the_world_of_the_perturbed_caption_and_its_image() -> None:
-    found = Truth().allows_all(
+    found = StaysTrue().allows_all(
         ["a dog"] * 3, ["red dog", "a dog", "red dog"], [1, 1, 0], Language(is_true=only_red_ones)
     )
     assert found == [True, False, False]
 
 
-@pytest.mark.parametrize("constraint", [Truth(), Similarity(min_cosine=0.5)])
+@pytest.mark.parametrize("constraint", [StaysTrue(), Similarity(min_cosine=0.5)])
 def test_constraints_that_need_what_is_not_there_say_so(constraint: CaptionConstraint) -> None:
     with pytest.raises(UserError):
         constraint.allows_all(["a"], ["b"], [0], Language())
@@ -169,7 +169,7 @@ def test_kept_is_all_constraints_together_and_asks_the_later_ones_less(
     originals = ["a red dog", "a red dog", "a red cat", "a man"]
     perturbed = ["the red cat", "a red cat", "a red man", "a dog"]
     constraints: list[WordConstraint | CaptionConstraint] = [
-        StopWords(), ShareOfWords(max_share=0.4), Truth()
+        StopWords(), ShareOfWords(max_share=0.4), StaysTrue()
     ]  # fmt: skip
     language = Language(is_true=is_true, stop_words=frozenset({"a"}))
     assert kept(originals, perturbed, [1, 1, 0, 2], constraints, language) == [
@@ -195,7 +195,7 @@ def test_kept_is_all_constraints_together_and_asks_the_later_ones_less(
         ({"kind": "no_subwords"}, NoSubwords()),
         ({"kind": "antonyms"}, Antonyms()),
         ({"kind": "new_words"}, NewWords()),
-        ({"kind": "truth"}, Truth()),
+        ({"kind": "truth"}, StaysTrue()),
         ({"kind": "similarity", "min_cosine": -0.5}, Similarity(min_cosine=-0.5)),
         ({"kind": "share_of_words", "max_share": 0.4}, ShareOfWords(max_share=0.4)),
         ({"kind": "share_of_characters", "max_share": 1}, ShareOfCharacters(max_share=1.0)),

@@ -115,15 +115,6 @@ def test_what_is_kept_holds_no_larger_block_alive(encoder: UnkEncoder) -> None:
     assert kept == 2 * 6 * 4
 
 
-def test_rows_not_worth_keeping_are_not_kept(encoder: UnkEncoder) -> None:
-    memory = TextMemory(encoder)
-    memory.embed(["red star"])
-    before = encoder.rows_encoded
-    for _ in range(2):
-        memory.embed(["red star", "blue star"], keep=False)
-    assert encoder.rows_encoded == before + 2
-
-
 def test_facts_are_asked_once_for_what_is_new(encoder: UnkEncoder) -> None:
     memory, asked = TextMemory(encoder), []
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmrobust.attacks.text_search import search as search_module
 from mmrobust.attacks.text_search.base import Choices, Language, Value
 from mmrobust.attacks.text_search.candidates import GrammarCandidates
-from mmrobust.attacks.text_search.constraints import ShareOfWords, StopWords, Truth
+from mmrobust.attacks.text_search.constraints import ShareOfWords, StaysTrue, StopWords
 from mmrobust.attacks.text_search.importance import UnknownToken
 from mmrobust.attacks.text_search.memory import TextMemory
 from mmrobust.attacks.text_search.search import TextSearch
@@ -302,7 +302,7 @@ def test_truth_is_kept(name: str, as_constraint: bool) -> None:
 
     language = Language(synonyms=SYNONYMS, is_true=is_true)
     captions = ["a d a", "a d a"]
-    search = SEARCHES[name](constraints=(Truth(),) if as_constraint else ())
+    search = SEARCHES[name](constraints=(StaysTrue(),) if as_constraint else ())
     budget = TextBudget(words=2, keeps_truth=not as_constraint)
     outcomes = [
         find(search, TableEncoder(seed), captions, budget, language, images=[7, 3])

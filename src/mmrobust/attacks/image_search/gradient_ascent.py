@@ -62,7 +62,7 @@ class GradientAscent:
     ) -> Found:
         """The last iterate and the one before; with `start` there is no random start."""
         ball = ball_of(budget)
-        step_size = 1.25 * budget.eps / self.steps if self.step_size is None else self.step_size
+        step_size = step_length(self.step_size, budget, self.steps)
         shown = self._shown(objective, noise)
         current = self._start(images, budget, noise) if start is None else start
         previous, velocity = current, torch.zeros_like(images)

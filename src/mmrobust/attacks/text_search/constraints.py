@@ -106,7 +106,7 @@ class NewWords:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class StaysTrue:
     """The caption is still true of its image; for worlds that decide it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -223,7 +223,7 @@ class ShareOfCharacters:
 WordConstraint = StopWords | NoSubwords | Antonyms | NewWords
 """Judges a substitute by the word that it replaces, whatever the caption."""
 
-CaptionConstraint = Truth | Similarity | ShareOfWords | ShareOfCharacters
+CaptionConstraint = StaysTrue | Similarity | ShareOfWords | ShareOfCharacters
 """Judges a whole caption."""
 
 Constraint = Annotated[WordConstraint | CaptionConstraint, Field(discriminator="kind")]

@@ -31,19 +31,14 @@ class TextMemory:
         self._rows: dict[str, Tensor] = {}
         self._facts: dict[Hashable, dict[str, object]] = {}
 
-    def embed(self, captions: Sequence[str], *, keep: bool = True) -> Tensor:
-        """Unit-norm embeddings (n, D); a caption that is known is not encoded again.
-
-        Args:
-            captions: n captions.
-            keep: whether new ones are worth remembering.
-        """
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        """Unit-norm embeddings (n, D); a caption that is known is not encoded again."""
         place: dict[str, int] = {}
         for caption in captions:
             if caption not in self._rows:
                 place.setdefault(caption, len(place))
         new = embed_captions(self.model, list(place)) if place else None
-        if new is not None and keep:
+        if new is not None:
             self._remember(list(place), new)
         if len(place) == len(captions):
             assert new is not None

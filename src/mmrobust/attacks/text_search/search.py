@@ -62,8 +62,12 @@ class TextSearch:
         importance: how words are ordered; None to try them all.
         method: greedy (the best after each word or round), beam (the `beam_width` best) or
             exhaustive (all combinations within the budget, which needs importance None).
-        beam_width: captions kept by beam search.
-        max_combinations: an exhaustive search of a caption that has more is refused.
+        beam_width: captions kept by beam search; no other method reads it.
+        max_combinations: an exhaustive search of a caption that has more is refused; no other
+            method reads it.
+
+    Each step must satisfy budget and constraints: a change of two words whose halves are not
+    allowed by themselves (as under `keeps_truth`) is found by an exhaustive search alone.
 
     Deviations:
         Released ports of BERT-Attack search one caption at a time; here all captions take each
