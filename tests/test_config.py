@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem != "claims")
 
 
+TRAINED = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1}
+
+
 @pytest.fixture
 def values() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
@@ -92,8 +95,32 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
         ("defences.mat.initial", "none", "unknown defence in f: defences.mat.initial 'none'"),
         ("defences.standard.initial", "mat", "goes round in a circle"),
         ("attacks.sga.threat_model", "white", "unknown threat model in f: attacks.sga"),
-        ("attacks.sga.threat_model", "text_1word", "attack sga of f perturbs the image but its"),
-        ("attacks.pgd.threat_model", "white_box_2_255_1word", "doesn't perturb the text but"),
+        (
+            "attacks.sga.threat_model",
+            "text_1word",
+            "f: attacks.sga: perturbs the image but threat model 'text_1word' has none for the",
+        ),
+        (
+            "attacks.pgd.threat_model",
+            "white_box_2_255_1word",
+            "f: attacks.pgd: doesn't perturb the text but threat model 'white_box_2_255_1word' has",
+        ),
+        ("model", {}, "f: model: give either `architecture` or `pretrained`"),
+        ("model.pretrained", {"name": "a", "weights": "b"}, "f: model: give either `architecture`"),
+        ("model", {"architecture": 3}, "f: model.architecture: 3 is not of type 'object'"),
+        ("model.architecture.embed_dim", 0, "f: model.architecture.embed_dim: 0 is less than"),
+        ("masked_lm", {}, "f: masked_lm: give either `architecture` with its `training`, or"),
+        ("masked_lm", {"training": TRAINED}, "f: masked_lm: give either `architecture` with its"),
+        ("masked_lm.training", None, "f: masked_lm: give either `architecture` with its"),
+        ("masked_lm.pretrained", {"name": "bert"}, "f: masked_lm: give either `architecture` with"),
+        (
+            "masked_lm.trainin",
+            {},
+            "unknown key in f: masked_lm: 'trainin'; did you mean 'training'",
+        ),
+        ("masked_lm", "bert", "f: masked_lm: 'bert' is not of type 'object'"),
+        ("evaluation.gallery_images", [20, 30], "f: evaluation.gallery_images.1: 30 does not"),
+        ("evaluation.gallery_images", [80], "gallery_images.0: 80 does not divide the 40 images"),
         ("attacks.clean", {"method": "pgd", "threat_model": "x"}, "the name is taken"),
         ("dataset.name", "scene", "did you mean 'scenes'"),
         ("dataset.image_size", 40, "f: dataset.image_size is 40 and model.architecture.vision_cfg"),
@@ -114,6 +141,105 @@ def test_a_mistake_is_told_in_one_line(
         parse_study(mistaken, where="f")
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+TEXT_MISTAKES = [
+    ("", "lexicon", "f: attacks.sga.text: 'lexicon' is not of type 'object'"),
+    ("candidates", "lexicon", "candidates: must be a mapping such as {kind: lexicon}"),
+    (
+        "candidates",
+        {},
+        "candidates: `kind` is missing (allowed: characters, grammar, lexicon, mask",
+    ),
+    ("candidates", {"k": 3}, "candidates: `kind` is missing"),
+    (
+        "candidates",
+        {"kind": "lexikon"},
+        "unknown value of f: attacks.sga.text.candidates.kind: 'lexikon'; did you mean 'lexicon'",
+    ),
+    ("candidates", {"kind": ["lexicon"]}, "unknown value of f: attacks.sga.text.candidates.kind:"),
+    ("candidates", None, "candidates: must be a mapping"),
+    ("candidates", {"kind": "lexicon", "k": 3}, "unknown key in f: attacks.sga.text.candidates:"),
+    ("candidates", {"kind": "masked_lm", "k": 0}, "candidates.k: 0 is less than the minimum of 1"),
+    ("constraints", {"kind": "truth"}, "f: attacks.sga.text.constraints: {'kind': 'truth'} is not"),
+    ("constraints", ["truth"], "constraints.0: must be a mapping such as {kind: stop_words}"),
+    ("constraints", [{"max_share": 0.4}], "constraints.0: `kind` is missing (allowed: antonyms,"),
+    (
+        "constraints",
+        [{"kind": "truth"}, {"kind": "similar"}],
+        "f: attacks.sga.text.constraints.1.kind: 'similar'; did you mean 'similarity'",
+    ),
+    ("constraints", [{"kind": "similarity"}], "constraints.0: 'min_cosine' is a required"),
+    ("constraints", [{"kind": "share_of_words", "max_share": 2}], "0.max_share: 2 is greater than"),
+    ("importance", "gradient", "importance: must be a mapping such as {kind: unknown_token}"),
+    ("importance", {}, "importance: `kind` is missing (allowed: gradient, unknown_token)"),
+    ("importance", {"kind": "gradients"}, "importance.kind: 'gradients'; did you mean 'gradient'"),
+    ("method", "bean", "unknown value of f: attacks.sga.text.method: 'bean'; did you mean 'beam'"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), TEXT_MISTAKES)
+def test_a_mistake_in_a_part_of_a_text_search_is_told_in_one_line(
+    values: dict[str, Any], key: str, value: object, told: str
+) -> None:
+    text = {key: value} if key else value
+    with pytest.raises(UserError) as error:
+        parse_study(changed(values, "attacks.sga.text", text), where="f")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_part_of_a_text_search_may_be_null_where_it_may_be_left_out(
+    values: dict[str, Any],
+) -> None:
+    study = parse_study(changed(values, "attacks.sga.text", {"importance": None}), where="f")
+    assert study.attacks["sga"]["text"] == {"importance": None}
+
+
+def test_models_are_trained_here_or_pretrained(values: dict[str, Any]) -> None:
+    bert = {"pretrained": {"name": "bert-base-uncased"}, "architecture": None}
+    clip = {"pretrained": {"name": "ViT-B-32", "weights": "openai"}}
+    study = parse_study({**values, "masked_lm": bert, "model": clip}, where="f")
+    assert (study.masked_lm, study.model) == (bert, clip)
+
+
+def test_galleries_are_those_of_the_split_that_is_attacked(values: dict[str, Any]) -> None:
+    values["evaluation"] |= {"split": "train", "gallery_images": [128]}
+    assert parse_study(values, where="f").evaluation["split"] == "train"
+    values["evaluation"]["gallery_images"] = [256]
+    with pytest.raises(UserError, match="256 does not divide the 128 images of split 'train'"):
+        parse_study(values, where="f")
+    values["dataset"]["renderings_per_scene"] = 2
+    assert parse_study(values, where="f").dataset["renderings_per_scene"] == 2
+
+
+def test_an_unfit_attack_is_told_before_anything_is_read_or_computed(tmp_path: Path) -> None:
+    from mmrobust.evaluation.evaluator import Folders
+    from mmrobust.evaluation.run import evaluate_model
+
+    nothing = tmp_path / "none"
+    folders = Folders(data=nothing, model=nothing, cells=nothing, examples=nothing, work=nothing)
+    cfg = {
+        "threads": 1,
+        "attacks": {
+            "first": {"method": "pgd", "threat_model": "image"},
+            "last": {"method": "pgd", "threat_model": "text"},
+        },
+        "threat_models": {"image": {"image": {"eps": 0.1}}, "text": {"text": {"words": 1}}},
+    }
+    with pytest.raises(UserError, match=r"attacks\.last: .* perturbs the image but its threat"):
+        evaluate_model(cfg, folders)
+    cfg["attacks"]["last"] = {"method": "pgd", "threat_model": "image", "stpes": 3}
+    with pytest.raises(UserError, match=r"key in attacks\.last: 'stpes'; did you mean 'steps'"):
+        evaluate_model(cfg, folders)
+
+
+def test_no_more_items_are_drawn_than_there_are_images() -> None:
+    from mmrobust.evaluation.subject import drawn_items
+
+    assert drawn_items(3, 3) == [0, 1, 2]
+    with pytest.raises(UserError, match=r"4 items of a split of 3 images \(allowed: 1\.\.3\)"):
+        drawn_items(3, 4)
 
 
 @pytest.mark.parametrize("name", ["clean", "run"])

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from mmrobust.data import DATASETS
 from mmrobust.errors import UserError
+from mmrobust.registry import resolve
 from mmrobust.study import Study, parse_study
 
 SMOKE = Path(__file__).parents[1] / "config/smoke.yaml"
@@ -32,12 +34,24 @@ def test_a_curve_is_laid_out_as_attacks_with_budgets_of_their_own(values: dict[s
         **values["attacks"]["pgd"],
         "threat_model": "image_2_255_eps_16_255",
         "curve": "far",
+        "standalone": True,
         "items": 10,
     }
     assert study.threat_models["image_2_255_eps_0p5_255"] == {
         "image": {"norm": "linf", "eps": "0.5/255"}
     }
     assert study.attacks["pgd"] == values["attacks"]["pgd"]
+
+
+def test_curves_over_several_attacks_share_threat_models(values: dict[str, Any]) -> None:
+    points = {"eps": ["4/255"]}
+    values["curves"] = {"a": {"attack": "pgd", **points}, "b": {"attack": "apgd", **points}}
+    study = parsed(values)
+    of_points = {study.attacks[f"{name}_eps_4_255"]["threat_model"] for name in ("pgd", "apgd")}
+    assert of_points == {"image_2_255_eps_4_255"}
+    values["threat_models"]["image_2_255_eps_4_255"] = {"image": {"eps": "3/255"}}
+    with pytest.raises(UserError, match=r"curves\.a: its point eps_4_255 needs the names"):
+        parsed(values)
 
 
 def test_a_curve_over_words_keeps_the_rest_of_its_budget(values: dict[str, Any]) -> None:
@@ -54,6 +68,7 @@ def change(values: dict[str, Any], path: str, value: object) -> None:
     values[last] = value
 
 
+ORDERED = {"importance": {"kind": "unknown_token"}}
 CURVE: dict[str, Any] = {"attack": "pgd", "eps": ["4/255"]}
 STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["sga"]}
 
@@ -63,11 +78,23 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
     [
         ("curves/c", {**CURVE, "attack": "pdg"}, r"curves\.c: 'pdg'; did you mean 'pgd'"),
         ("curves/c", {"attack": "pgd", "words": [2]}, "varies words, but .* has no text budget"),
-        ("curves/c", {"attack": "pgd"}, r"curves\.c"),
-        ("curves/c", {**CURVE, "words": [2]}, r"curves\.c"),
+        ("curves/c", {"attack": "pgd"}, r"curves\.c: give either `eps` or `words`"),
+        ("curves/c", {**CURVE, "words": [2]}, r"curves\.c: give either `eps` or `words`"),
+        ("curves/c", {"attack": "pgd", "ep": [1]}, r"curves\.c: 'ep'; did you mean 'eps'"),
         ("curves/c", {**CURVE, "eps": []}, r"curves\.c\.eps: must not be empty"),
         ("curves/c", {**CURVE, "eps": ["2/0"]}, r"curves\.c\.eps"),
-        ("curves/c", {**CURVE, "eps": ["300/255"]}, "above 1"),
+        ("curves/c", {**CURVE, "eps": [0, "300/255"]}, r"curves\.c\.eps\.1: 300/255 is above 1"),
+        ("curves/c", {**CURVE, "eps": [-1]}, r"curves\.c\.eps\.0: -1 is not"),
+        ("curves/c", {**CURVE, "eps": ["2/255", "4/510"]}, r"c\.eps: 2/255 and 4/510 are equal"),
+        ("curves/c", {**CURVE, "eps": [0.5, "1/2"]}, r"curves\.c\.eps: 0\.5 and 1/2 are equal"),
+        ("curves/c", {"attack": "sga", "words": [2, 2]}, r"curves\.c\.words: .* non-unique"),
+        ("curves/c", {**CURVE, "items": 41}, r"curves\.c\.items: 41 is above the 40 images"),
+        (
+            "attacks/pgd/items",
+            41,
+            r"attacks\.pgd\.items: 41 is above the 40 images of split 'test'",
+        ),
+        ("ensembles/strongest/items", 41, r"ensembles\.strongest\.items: 41 is above the 40"),
         ("ensembles/s", {**STRONG, "members": ["sgaa"]}, "did you mean 'sga'"),
         ("ensembles/s", {**STRONG, "members": []}, "must not be empty"),
         ("ensembles/s", {**STRONG, "threat_model": "none"}, "threat model"),
@@ -76,7 +103,17 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
         ("ensembles/s", {**STRONG, "members": ["bert_attack"]}, "has a larger budget"),
         ("ensembles/s", {**STRONG, "members": ["apgd"], "items": 20}, "10 items, fewer than"),
         ("ensembles/s", {**STRONG, "members": ["apgd"]}, "10 items, fewer than"),
-        ("attacks/pgd/standalone", False, "no ensemble has it as a member"),
+        (
+            "attacks/pgd/standalone",
+            False,
+            r"pgd\.standalone: false, but no ensemble has it as a mem",
+        ),
+        ("ensembles/strongest/members", ["sga", "adaptiv"], "'adaptiv'; did you mean 'adaptive'"),
+        (
+            "attacks/sga/text",
+            {"method": "exhaustive", **ORDERED},
+            r"sga\.text\.importance: .*exhau",
+        ),
         ("attacks/pgd/threat_model", "query_2_255", "uses gradients"),
         ("attacks/pgd/threat_model", "image_2_25", "did you mean 'image_2_255'"),
         ("attacks/clean", {"method": "pgd", "threat_model": "image_2_255"}, "the name is taken"),
@@ -114,6 +151,49 @@ def test_a_source_may_be_a_folder(values: dict[str, Any]) -> None:
     assert parsed(values).threat_models["transfer_2_255_1word"]["source"] == "models/another"
 
 
+def test_members_of_an_ensemble_have_its_norm(values: dict[str, Any]) -> None:
+    """Whatever the radius: an l2 ball of the same one lies within the other."""
+    values["threat_models"]["l2"] = {"image": {"norm": "l2", "eps": 0.001}}
+    values["attacks"]["pgd"]["threat_model"] = "l2"
+    told = r"strongest\.members: 'pgd' has another norm \(l2; the ensemble's: linf\)"
+    with pytest.raises(UserError, match=told):
+        parsed(values)
+    values["ensembles"]["strongest"]["members"] = ["pgd"]
+    values["ensembles"]["strongest"]["threat_model"] = "text_1word"
+    del values["attacks"]["adaptive"]
+    with pytest.raises(UserError, match="'pgd' has a larger budget"):
+        parsed(values)
+
+
+def test_a_curve_may_go_over_an_attack_without_a_cell_of_its_own(values: dict[str, Any]) -> None:
+    values["attacks"]["mi_fgsm"] = {
+        **{"method": "mi_fgsm", "threat_model": "image_2_255"},
+        "standalone": False,
+    }
+    values["curves"]["far"] = {"attack": "mi_fgsm", "eps": ["8/255"]}
+    study = parsed(values)
+    assert study.attacks["mi_fgsm_eps_8_255"]["standalone"] is True
+    assert study.attacks["mi_fgsm"]["standalone"] is False
+
+
+def test_a_curve_over_an_l2_radius_may_exceed_one(values: dict[str, Any]) -> None:
+    values["threat_models"]["l2"] = {"image": {"norm": "l2", "eps": 0.5}}
+    values["attacks"]["far"] = {"method": "pgd", "threat_model": "l2"}
+    values["curves"] = {"c": {"attack": "far", "eps": [2]}}
+    assert parsed(values).threat_models["l2_eps_2"]["image"] == {"norm": "l2", "eps": 2}
+
+
+def test_queries_give_no_gradients_to_rank_words_by(values: dict[str, Any]) -> None:
+    values["threat_models"]["query_text"] = {"knowledge": "query", "text": {"words": 1}}
+    entry = {"method": "word_substitution", "threat_model": "query_text"}
+    values["attacks"]["asked"] = {**entry, "text": {"importance": {"kind": "unknown_token"}}}
+    assert parsed(values).attacks["asked"]["text"] == {"importance": {"kind": "unknown_token"}}
+    values["attacks"]["asked"] = {**entry, "text": {"importance": {"kind": "gradient"}}}
+    told = r"asked\.text\.importance: 'gradient' uses gradients, which knowledge 'query'"
+    with pytest.raises(UserError, match=told):
+        parsed(values)
+
+
 def test_text_parts_that_ask_no_language_model_need_none(values: dict[str, Any]) -> None:
     del values["masked_lm"], values["attacks"]["bert_attack"]
     assert parsed(values).masked_lm is None
@@ -122,9 +202,50 @@ def test_text_parts_that_ask_no_language_model_need_none(values: dict[str, Any])
         parsed(values)
 
 
+FLICKR8K = SMOKE.with_name("flickr8k.yaml")
+
+
 def test_a_dataset_that_does_not_decide_truth_has_no_truthful_budget() -> None:
-    flickr8k = SMOKE.with_name("flickr8k.yaml")
-    values = yaml.safe_load(flickr8k.read_text(encoding="utf-8"))
+    values = yaml.safe_load(FLICKR8K.read_text(encoding="utf-8"))
     values["threat_models"]["text_1word"]["text"]["keeps_truth"] = True
     with pytest.raises(UserError, match=r"text_1word\.text\.keeps_truth.*allowed: scenes"):
         parsed(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            {"constraints": [{"kind": "antonyms"}, {"kind": "truth"}]},
+            r"text\.constraints\.1: dataset 'flickr8k' doesn't decide truth \(allowed: scenes\)",
+        ),
+        (
+            {"candidates": {"kind": "grammar"}},
+            r"sga\.text\.candidates: dataset 'flickr8k' has no grammar \(allowed: scenes\)",
+        ),
+    ],
+)
+def test_text_parts_ask_only_for_what_the_dataset_has(
+    values: dict[str, Any], text: dict[str, Any], told: str
+) -> None:
+    values["attacks"]["sga"]["text"] = text
+    assert parsed(values).attacks["sga"]["text"] == text
+    photographs = yaml.safe_load(FLICKR8K.read_text(encoding="utf-8"))
+    photographs["attacks"]["sga"]["text"] = text
+    with pytest.raises(UserError, match=told):
+        parsed(photographs)
+
+
+def test_items_of_a_split_of_unknown_size_are_left_to_the_evaluation() -> None:
+    photographs = yaml.safe_load(FLICKR8K.read_text(encoding="utf-8"))
+    photographs["attacks"]["pgd"]["items"] = 10**6
+    assert parsed(photographs).attacks["pgd"]["items"] == 10**6
+    photographs["dataset"]["splits"] = {"test": 1000}
+    with pytest.raises(UserError, match=r"attacks\.pgd\.items: 1000000 is above the 1000 images"):
+        parsed(photographs)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_a_dataset_says_whether_it_has_a_grammar(name: str) -> None:
+    cls: Any = resolve(DATASETS, name, kind="dataset", base=object)
+    assert cls.has_grammar is (name == "scenes")

@@ -1,13 +1,13 @@
-"""The attacks of a study as a grid: curves laid out as attacks, and what they say of each other.
+"""The attacks of a study as a grid: what attacks, threat models and dataset say of each other.
 
-Planning a study runs this, so nothing here imports torch; what it must know of an attack's code
-stands in the generated schema.
+Planning a study runs this, so nothing here imports torch; what it must know of the code behind a
+name stands in the generated schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmrobust.errors import UserError, unknown_name
@@ -26,54 +26,38 @@ MODEL_ASKING = ("masked_lm", "similarity")
 """Parts of a text search that ask a masked language model."""
 
 
-def laid_out(study: Study, where: str) -> Study:
-    """The study with each point of each curve as an attack and a threat model of its own."""
-    attacks, threat_models = dict(study.attacks), dict(study.threat_models)
-    for name, curve in study.curves.items():
-        if curve["attack"] not in study.attacks:
-            raise unknown_name(f"attack in {where}: curves.{name}:", curve["attack"], study.attacks)
-        base = study.attacks[curve["attack"]]
-        budgets = _threat_model(study, curve["attack"], where)
-        modality, key = ("image", "eps") if "eps" in curve else ("text", "words")
-        if budgets.get(modality) is None:
-            raise UserError(
-                f"{where}: curves.{name}: varies {key}, but threat model {base['threat_model']!r} "
-                f"of attack {curve['attack']!r} has no {modality} budget"
-            )
-        for value in curve[key]:
-            suffix = f"{key}_{_as_name(value)}"
-            point, of_point = f"{curve['attack']}_{suffix}", f"{base['threat_model']}_{suffix}"
-            if point in attacks:
-                raise UserError(f"{where}: curves.{name}: there are two attacks {point!r}")
-            threat_models[of_point] = {**budgets, modality: {**budgets[modality], key: value}}
-            entry = {**base, "threat_model": of_point, "curve": name}
-            attacks[point] = {**entry, "items": curve["items"]} if "items" in curve else entry
-    return replace(study, attacks=attacks, threat_models=threat_models)
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of the code behind a study's names.
+
+    Fields:
+        attacks: by method, what an attack with default fields perturbs and asks for.
+        decides_truth: datasets that decide whether a caption is true.
+        has_grammar: datasets that know which words are of a kind.
+    """
+
+    attacks: Mapping[str, Section]
+    decides_truth: Collection[str]
+    has_grammar: Collection[str]
 
 
-def check_attacks(study: Study, facts: Mapping[str, Section], where: str) -> None:
-    """Raise `UserError` for an attack, threat model or ensemble that can't be what was meant.
+def check_attacks(study: Study, facts: Facts, where: str) -> None:
+    """Raise `UserError` for an attack or threat model that can't be what was meant.
 
     Args:
         study: with its curves laid out.
-        facts: by method, what the schema says of the attack's code.
+        facts: what is known of attacks and datasets.
         where: file of the study.
     """
     for name, threat_model in study.threat_models.items():
-        _check_threat_model(study, name, threat_model, where)
+        _check_threat_model(study, name, threat_model, facts, where)
     for name, entry in study.attacks.items():
-        _check_attack(study, name, entry, facts[entry["method"]], where)
-    members = {member for of in study.ensembles.values() for member in of["members"]}
-    for name, entry in study.attacks.items():
-        if not entry.get("standalone", True) and name not in members:
-            raise UserError(
-                f"{where}: attacks.{name}.standalone: false, but no ensemble has it as a member"
-            )
-    for name, ensemble in study.ensembles.items():
-        _check_ensemble(study, name, ensemble, where)
+        _check_attack(study, name, entry, facts, where)
+    _check_sizes(study, where)
 
 
-def _threat_model(study: Study, attack: str, where: str) -> Section:
+def threat_model_of(study: Study, attack: str, where: str) -> Section:
+    """The threat model of an attack; `UserError` if the study has none of that name."""
     name = study.attacks[attack]["threat_model"]
     if name not in study.threat_models:
         kind = f"threat model in {where}: attacks.{attack}.threat_model"
@@ -81,12 +65,48 @@ def _threat_model(study: Study, attack: str, where: str) -> Section:
     return study.threat_models[name]
 
 
-def _as_name(value: object) -> str:
-    """A value as a part of a name: 4/255 as 4_255, 0.5 as 0p5."""
-    return str(value).replace(" ", "").replace("/", "_").replace(".", "p")
+def distance(value: object) -> float:
+    """A configured distance as a number; the schema has seen to it that it is one."""
+    number: Any = parse_fraction(value)
+    return float(number)
 
 
-def _check_threat_model(study: Study, name: str, threat_model: Section, where: str) -> None:
+def evaluated_images(study: Study) -> int | None:
+    """Images of the split that is attacked; None where the study leaves that to the dataset."""
+    split = study.evaluation.get("split", "test")
+    number: int | None = study.dataset.get("splits", {}).get(split)
+    if number is None or split != "train":
+        return number
+    renderings: int = study.dataset.get("renderings_per_scene", 1)
+    return number * renderings
+
+
+def _check_sizes(study: Study, where: str) -> None:
+    """Galleries that cut the split evenly, and no more items than it has."""
+    images = evaluated_images(study)
+    if images is None:
+        return
+    split = study.evaluation.get("split", "test")
+    for at, size in enumerate(study.evaluation["gallery_images"]):
+        if images % size:
+            raise UserError(
+                f"{where}: evaluation.gallery_images.{at}: {size} does not divide the {images} "
+                f"images of split {split!r}"
+            )
+    own = {name: entry for name, entry in study.attacks.items() if "curve" not in entry}
+    sections = {"attacks": own, "curves": study.curves, "ensembles": study.ensembles}
+    for key, section in sections.items():
+        for name, entry in section.items():
+            if entry.get("items", 1) > images:
+                raise UserError(
+                    f"{where}: {key}.{name}.items: {entry['items']} is above the {images} images "
+                    f"of split {split!r}"
+                )
+
+
+def _check_threat_model(
+    study: Study, name: str, threat_model: Section, facts: Facts, where: str
+) -> None:
     place = f"{where}: threat_models.{name}"
     try:
         refuse_source(threat_model.get("knowledge", "white_box"), threat_model.get("source"))
@@ -97,85 +117,65 @@ def _check_threat_model(study: Study, name: str, threat_model: Section, where: s
         kind = f"defence in {place}.source (a folder is told by a slash):"
         raise unknown_name(kind, source, study.defences)
     image = threat_model.get("image") or {"eps": 0}
-    if image.get("norm", "linf") == "linf" and float(_number(image["eps"])) > 1:
+    if image.get("norm", "linf") == "linf" and distance(image["eps"]) > 1:
         raise UserError(f"{place}.image.eps: {image['eps']} is above 1 (allowed for linf: 0..1)")
+    if (threat_model.get("text") or {}).get("keeps_truth", False):
+        _check_truth(study, facts, f"{place}.text.keeps_truth")
 
 
-def _check_attack(study: Study, name: str, entry: Section, facts: Section, where: str) -> None:
+def _check_truth(study: Study, facts: Facts, place: str) -> None:
+    if study.dataset["name"] not in facts.decides_truth:
+        raise UserError(
+            f"{place}: dataset {study.dataset['name']!r} doesn't decide truth "
+            f"(allowed: {', '.join(facts.decides_truth)})"
+        )
+
+
+def _check_attack(study: Study, name: str, entry: Section, facts: Facts, where: str) -> None:
+    place, known = f"{where}: attacks.{name}", facts.attacks[entry["method"]]
     if name in TAKEN:
-        raise UserError(f"{where}: attacks.{name}: the name is taken by files of every study")
-    budgets = _threat_model(study, name, where)
+        raise UserError(f"{place}: the name is taken by files of every study")
+    budgets = threat_model_of(study, name, where)
     refuse_unfit_budgets(
-        f"{name} of {where}",
-        perturbs=set(facts["perturbs"]),
+        f"{place}:",
+        perturbs=set(known["perturbs"]),
         given={key for key in ("image", "text") if budgets.get(key) is not None},
+        threat_model=f"threat model {entry['threat_model']!r}",
     )
-    knowledge = budgets.get("knowledge", "white_box")
-    if knowledge == "query" and facts["uses_gradients"]:
+    text = entry.get("text", {})
+    if budgets.get("knowledge") == "query":
+        given = f"which knowledge 'query' (threat model {entry['threat_model']!r}) doesn't give"
+        if known["uses_gradients"]:
+            raise UserError(f"{place}: {entry['method']!r} uses gradients, {given}")
+        if (text.get("importance") or {}).get("kind") == "gradient":
+            raise UserError(f"{place}.text.importance: 'gradient' uses gradients, {given}")
+    _check_text(study, text, facts, f"{place}.text")
+    if _asks_masked_lm(entry, known) and study.masked_lm is None:
         raise UserError(
-            f"{where}: attacks.{name}: {entry['method']!r} uses gradients, which knowledge 'query' "
-            "doesn't give"
-        )
-    if _asks_masked_lm(entry, facts) and study.masked_lm is None:
-        raise UserError(
-            f"{where}: attacks.{name}: asks a masked language model, so the study needs a section "
-            "`masked_lm`"
+            f"{place}: asks a masked language model, so the study needs a section `masked_lm`"
         )
 
 
-def _asks_masked_lm(entry: Section, facts: Section) -> bool:
+def _check_text(study: Study, text: Section, facts: Facts, place: str) -> None:
+    """A text search whose parts agree and ask the dataset for nothing that it doesn't have."""
+    if text.get("method") == "exhaustive" and text.get("importance") is not None:
+        raise UserError(
+            f"{place}.importance: method 'exhaustive' tries all combinations of words (allowed: "
+            "null)"
+        )
+    dataset = study.dataset["name"]
+    if text.get("candidates", {}).get("kind") == "grammar" and dataset not in facts.has_grammar:
+        raise UserError(
+            f"{place}.candidates: dataset {dataset!r} has no grammar "
+            f"(allowed: {', '.join(facts.has_grammar)})"
+        )
+    for at, constraint in enumerate(text.get("constraints", [])):
+        if constraint["kind"] == "truth":
+            _check_truth(study, facts, f"{place}.constraints.{at}")
+
+
+def _asks_masked_lm(entry: Section, known: Section) -> bool:
     if "text" not in entry:
-        return bool(facts["uses_masked_lm"])
+        return bool(known["uses_masked_lm"])
     parts = [entry["text"].get("candidates", {}), *entry["text"].get("constraints", [])]
     return any(part.get("kind") in MODEL_ASKING for part in parts)
-
-
-def _check_ensemble(study: Study, name: str, ensemble: Section, where: str) -> None:
-    place = f"{where}: ensembles.{name}"
-    if name in (*TAKEN, *study.attacks):
-        raise UserError(f"{place}: the name is taken by a cell of the study")
-    if ensemble["threat_model"] not in study.threat_models:
-        kind = f"threat model in {place}.threat_model"
-        raise unknown_name(kind, ensemble["threat_model"], study.threat_models)
-    allowed = study.threat_models[ensemble["threat_model"]]
-    for member in ensemble["members"]:
-        if member not in study.attacks:
-            raise unknown_name(f"attack in {place}.members:", member, study.attacks)
-        budgets = _threat_model(study, member, where)
-        if not _within(budgets, allowed):
-            raise UserError(
-                f"{place}.members: {member!r} has a larger budget "
-                f"({study.attacks[member]['threat_model']}) than the ensemble's threat model "
-                f"({ensemble['threat_model']})"
-            )
-        own = study.attacks[member].get("items")
-        runs_alone = study.attacks[member].get("standalone", True)
-        if runs_alone and own is not None and own < ensemble.get("items", own + 1):
-            raise UserError(
-                f"{place}.members: {member!r} attacks {own} items, fewer than the ensemble "
-                "(allowed: as many or more, or `standalone: false`)"
-            )
-
-
-def _within(inner: Section, outer: Section) -> bool:
-    """Whether all that one threat model allows is allowed by the other, knowledge aside."""
-    image, text = inner.get("image"), inner.get("text")
-    if image is not None:
-        outer_image = outer.get("image")
-        if outer_image is None or image.get("norm", "linf") != outer_image.get("norm", "linf"):
-            return False
-        if float(_number(image["eps"])) > float(_number(outer_image["eps"])):
-            return False
-    if text is None:
-        return True
-    outer_text = outer.get("text")
-    if outer_text is None or text["words"] > outer_text["words"]:
-        return False
-    if outer_text.get("keeps_truth", False) and not text.get("keeps_truth", False):
-        return False
-    limit = outer_text.get("characters")
-    return limit is None or (text.get("characters") is not None and text["characters"] <= limit)
-
-
-def _number(value: object) -> Any:
-    return parse_fraction(value)

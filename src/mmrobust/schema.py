@@ -15,7 +15,8 @@ from mmrobust.models.dual_encoder import ModelConfig
 from mmrobust.models.tokenizer import TokenizerConfig
 from mmrobust.quantities import Distance
 from mmrobust.registry import resolve
-from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH
+from mmrobust.schema_errors import SAYS
+from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
 from mmrobust.training.loop import TrainingConfig
@@ -93,11 +94,25 @@ def study_schema() -> Schema:
         "device": {"enum": ["cpu", "cuda"]},
         "dataset": {
             **selected(DATASETS, "name"),
-            DECIDES_TRUTH: [name for name in sorted(DATASETS) if _decides_truth(name)],
+            DECIDES_TRUTH: _datasets_that("decides_truth"),
+            HAS_GRAMMAR: _datasets_that("has_grammar"),
         },
         "tokenizer": of(TokenizerConfig),
-        "masked_lm": of(MaskedLMConfig),
-        "model": of(ModelConfig),
+        "masked_lm": {
+            **of(MaskedLMConfig),
+            "oneOf": _either(
+                (("architecture", "training"), ("pretrained",)),
+                (("pretrained",), ("architecture", "training")),
+            ),
+            SAYS: "give either `architecture` with its `training`, or `pretrained`",
+        },
+        "model": {
+            **of(ModelConfig),
+            "oneOf": _either(
+                (("architecture",), ("pretrained",)), (("pretrained",), ("architecture",))
+            ),
+            SAYS: "give either `architecture` or `pretrained`",
+        },
         "training": training,
         "threat_models": named(of(ThreatModel)),
         "defences": named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
@@ -113,6 +128,7 @@ def study_schema() -> Schema:
         "evaluation": of(EvaluationConfig),
         "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
     }
+    _require_kinds(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mmrobust study",
@@ -137,8 +153,31 @@ def _attack_facts(name: str) -> Schema:
     }
 
 
-def _decides_truth(name: str) -> bool:
-    return bool(vars(resolve(DATASETS, name, kind="dataset", base=object))["decides_truth"])
+def _datasets_that(constant: str) -> list[str]:
+    """Names of the datasets of which a class constant is true."""
+    classes = {name: resolve(DATASETS, name, kind="dataset", base=object) for name in DATASETS}
+    return sorted(name for name, cls in classes.items() if vars(cls).get(constant, False))
+
+
+def _require_kinds(definitions: Schema) -> None:
+    """Ask for the `kind` that tells a part of a text search, whatever its class defaults to."""
+    for definition in definitions.values():
+        if "const" in definition.get("properties", {}).get("kind", {}):
+            definition["required"] = sorted({"kind", *definition.get("required", [])})
+
+
+def _either(*branches: tuple[tuple[str, ...], tuple[str, ...]]) -> list[Schema]:
+    """One of several sets of keys: what each asks for, and what it leaves out (or null)."""
+    return [
+        {
+            "required": list(given),
+            "properties": {
+                **{key: {"not": {"type": "null"}} for key in given},
+                **{key: {"type": "null"} for key in absent},
+            },
+        }
+        for given, absent in branches
+    ]
 
 
 def _curve() -> Schema:
@@ -158,9 +197,8 @@ def _curve() -> Schema:
             "items": {"type": "integer", "minimum": 1},
         },
         "additionalProperties": False,
-        "minProperties": 2,
-        "not": {"required": ["eps", "words"]},
-        "anyOf": [{"required": ["eps"]}, {"required": ["words"]}],
+        "oneOf": [{"required": ["eps"]}, {"required": ["words"]}],
+        SAYS: "give either `eps` or `words`",
     }
 
 

@@ -17,20 +17,25 @@ from typing import Any
 
 import jsonschema
 
+from mmrobust.curves import laid_out
+from mmrobust.ensembles import check_ensembles
 from mmrobust.errors import UserError, unknown_name
-from mmrobust.grid import check_attacks, laid_out
+from mmrobust.grid import Facts, check_attacks
 from mmrobust.quantities import (
     DISTANCE_FORMAT,
     PIXEL_DISTANCE_FORMAT,
     is_distance,
     is_pixel_distance,
 )
+from mmrobust.schema_errors import as_user_error, first
 from mmrobust.yaml_file import read_yaml
 
 ATTACK_FACTS = "x-attack-facts"
 """Key of the schema that says of each attack what it perturbs and what it asks for."""
 DECIDES_TRUTH = "x-decides-truth"
 """Key of the schema that names the datasets which decide whether a caption is true."""
+HAS_GRAMMAR = "x-has-grammar"
+"""Key of the schema that names the datasets which know words of the same kind."""
 Section = dict[str, Any]
 
 
@@ -83,29 +88,24 @@ def load_study(path: Path) -> Study:
 
 def parse_study(values: object, *, where: str) -> Study:
     """Check a configuration's values and what its sections say of each other."""
-    for error in sorted(_validator().iter_errors(values), key=lambda e: list(map(str, e.path))):
-        raise _as_user_error(error, where)
+    errors = list(_validator().iter_errors(values))
+    if errors:
+        raise as_user_error(first(errors), where, _schema())
     assert isinstance(values, dict)
     study = Study(**{**DEFAULTS, **values})
     study = laid_out(study, where)
-    check_attacks(study, _schema()["properties"]["attacks"][ATTACK_FACTS], where)
-    _check_truth(study, where)
+    sections = _schema()["properties"]
+    facts = Facts(
+        attacks=sections["attacks"][ATTACK_FACTS],
+        decides_truth=sections["dataset"][DECIDES_TRUTH],
+        has_grammar=sections["dataset"][HAS_GRAMMAR],
+    )
+    check_attacks(study, facts, where)
+    check_ensembles(study, where)
     for name in study.defences:
         _check_start(study, name, where)
     _check_image_size(study, where)
     return study
-
-
-def _check_truth(study: Study, where: str) -> None:
-    """A budget that keeps captions true needs a dataset that decides truth."""
-    able = _schema()["properties"]["dataset"][DECIDES_TRUTH]
-    for name, threat_model in study.threat_models.items():
-        keeps = (threat_model.get("text") or {}).get("keeps_truth", False)
-        if keeps and study.dataset["name"] not in able:
-            raise UserError(
-                f"{where}: threat_models.{name}.text.keeps_truth: dataset "
-                f"{study.dataset['name']!r} doesn't decide truth (allowed: {', '.join(able)})"
-            )
 
 
 def _check_image_size(study: Study, where: str) -> None:
@@ -148,25 +148,3 @@ def _validator() -> jsonschema.Draft202012Validator:
     formats.checks(PIXEL_DISTANCE_FORMAT)(is_pixel_distance)
     formats.checks(DISTANCE_FORMAT)(is_distance)
     return jsonschema.Draft202012Validator(_schema(), format_checker=formats)
-
-
-def _as_user_error(error: jsonschema.ValidationError, where: str) -> UserError:
-    """One line: the file, the key, what is wrong, and what is allowed."""
-    key = ".".join(str(part) for part in error.absolute_path)
-    place = f"{where}: {key}" if key else where
-    assert isinstance(error.schema, dict)
-    instance: Any = error.instance
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        unknown = next(name for name in instance if name not in known)
-        return unknown_name(f"key in {place}:", unknown, known)
-    if error.validator in ("enum", "const"):
-        allowed = error.schema.get("enum") or [error.schema["const"]]
-        return unknown_name(f"value of {place}:", str(error.instance), allowed)
-    if error.validator in ("minProperties", "minItems"):
-        return UserError(f"{place}: must not be empty")
-    if error.validator == "anyOf":
-        # An optional section: what is wrong with it says more than that it is not null either.
-        given = [reason for reason in error.context or [] if reason.validator_value != "null"]
-        return _as_user_error(given[0], where)
-    return UserError(f"{place}: {error.message}")

@@ -95,12 +95,14 @@ def refuse_source(knowledge: str, source: str | None) -> None:
         raise UserError(f"threat model: knowledge {knowledge!r} {need}")
 
 
-def refuse_unfit_budgets(attack: str, *, perturbs: Set[str], given: Set[str]) -> None:
+def refuse_unfit_budgets(
+    attack: str, *, perturbs: Set[str], given: Set[str], threat_model: str = "its threat model"
+) -> None:
     """Raise `UserError` unless an attack has a budget for just the modalities that it perturbs."""
     for modality in sorted(perturbs ^ given):
         need, state = (
             ("perturbs", "has none") if modality in perturbs else ("doesn't perturb", "has one")
         )
         raise UserError(
-            f"attack {attack} {need} the {modality} but its threat model {state} for the {modality}"
+            f"{attack} {need} the {modality} but {threat_model} {state} for the {modality}"
         )

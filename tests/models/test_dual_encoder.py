@@ -139,6 +139,42 @@ def test_a_local_open_clip_checkpoint_is_read(tmp_path: Path) -> None:
     assert torch.equal(loaded.clip.text_projection, model.clip.text_projection)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip.factory
+
+    def refuse(*arguments: object, **named: object) -> str:
+        raise RuntimeError("weights were asked for")
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", refuse)
+
+
+@pytest.mark.usefixtures("no_download")
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("ViT-B-16", "openai"), ("ViT-B/32", "openai"), ("ViT-B-32", "laion400m-e32")],
+)
+def test_weights_of_another_activation_are_refused(name: str, weights: str) -> None:
+    """open_clip has the same tag for the name that is wanted, and computes with a warning."""
+    import open_clip
+
+    wanted = f"{name.replace('/', '-')}-quickgelu"
+    assert open_clip.is_pretrained_cfg(wanted, weights)
+    config = ModelConfig(pretrained=Pretrained(name=name, weights=weights))
+    with pytest.raises(UserError, match=rf"model\.pretrained\.name: .* wanted: '{wanted}'$"):
+        build_model(config, tokenizer=None, seed=0)
+
+
+@pytest.mark.usefixtures("no_download")
+@pytest.mark.parametrize(
+    ("name", "weights"), [("ViT-B-16-quickgelu", "openai"), ("ViT-B-16", "laion2b_s34b_b88k")]
+)
+def test_weights_of_the_models_own_activation_are_asked_for(name: str, weights: str) -> None:
+    config = ModelConfig(pretrained=Pretrained(name=name, weights=weights))
+    with pytest.raises(UserError, match=r"can't load it .*weights were asked for"):
+        build_model(config, tokenizer=None, seed=0)
+
+
 def test_weights_that_do_not_exist_are_told() -> None:
     config = ModelConfig(pretrained=Pretrained(name="ViT-B-32", weights="no/such/file.pt"))
     with pytest.raises(UserError, match=r"model\.pretrained: open_clip can't load it"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmrobust.models.bert import (
     build_masked_lm,
     learn_wordpieces,
     quiet_transformers,
+    read_masked_lm,
 )
 from mmrobust.models.masked_lm import BertMaskedLM, load_masked_lm
 
@@ -339,6 +341,24 @@ def test_folders_that_are_none_are_told_in_one_line(
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none/config\.json: file is missing"):
         load_masked_lm(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["./none", "/none", "../models/none", "models/berts/none"])
+def test_a_name_that_can_only_be_a_folder_is_told_as_one(name: str) -> None:
+    with pytest.raises(UserError, match=rf"^masked_lm\.pretrained: {re.escape(name)}: no such "):
+        read_masked_lm(name, where="masked_lm.pretrained")
+
+
+@pytest.mark.parametrize("name", ["none", "none/none"])
+def test_a_name_of_the_hub_may_be_a_folder_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise OSError("not found\nlong advice")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", refuse)
+    with pytest.raises(UserError, match=r"^masked_lm: 'none.* neither a folder .*\(not found\)$"):
+        read_masked_lm(name, where="masked_lm")
 
 
 def test_equal_captions_give_equal_vocabularies() -> None:

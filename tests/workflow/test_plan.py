@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import io
 import json
 import os
@@ -33,7 +34,7 @@ from snakemake.settings.types import (
 import fingerprint
 import mmrobust.study  # noqa: F401  (or the copy's Snakefile would bring its own in here)
 from mmrobust.errors import UserError
-from planned import claim_ids
+from planned import Claim, planned_study, read_claims
 
 PROJECT = Path(__file__).parents[2]
 STUDIES = sorted(path.stem for path in PROJECT.glob("config/*.yaml") if path.stem != "claims")
@@ -114,10 +115,10 @@ def test_each_study_plans_every_step(plan, study):
     for job in plan(study):
         counts[job.rule] = counts.get(job.rule, 0) + 1
     assert counts.pop("download_data", None) == (1 if study == "flickr8k" else None)
+    assert counts.pop("train_masked_lm", None) == (1 if "masked_lm" in config else None)
     assert counts == {
         "prepare_data": 1,
         "train_tokenizer": 1,
-        "train_masked_lm": 1,
         "train_model": cells,
         "evaluate_model": cells,
         "tabulate_metrics": 1,
@@ -165,6 +166,9 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
     shown = {("draw_figures", ""), ("draw_examples", ""), ("write_report", "")}
     assert changed(title="Another title") == shown
     assert changed(attacks__pgd__steps=7) == {*evaluations, ("write_report", "")}
+    # The method of a text search is no attack's: planning doesn't look it up among them.
+    attack = "attacks__word_substitution__text__method"
+    assert changed(**{attack: "greedy"}) == {*evaluations, ("write_report", "")}
     assert changed(defences__mat__steps=7) == {("train_model", "mat"), ("write_report", "")}
 
 
@@ -211,7 +215,8 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
             imported = modules_of_verb(verb, source)
             assert imported, verb
             assert imported <= set(job.params["code"].split()), job.rule
-    assert len(verbs) == (9 if study == "flickr8k" else 8)
+    config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
+    assert len(verbs) == 7 + (study == "flickr8k") + ("masked_lm" in config)
 
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:
@@ -279,13 +284,20 @@ def test_the_workflow_is_free_of_lint(tool, clone):
             "did you mean 'undefended_collapses'?",
         ),
         (
+            "smoke",
+            "    source: standard",
+            "    source: models/none",
+            "bad/smoke.yaml: threat_models.transfer_2_255_1word.source: models/none holds no "
+            "checkpoint (model.safetensors, model.json)",
+        ),
+        (
             "copied",
             "title: ",
             "title: Copy of ",
             "bad/copied.yaml: `study` is 'smoke'; it must be the file's name",
         ),
     ],
-    ids=["unknown key", "unknown claim", "a copy that keeps the study's name"],
+    ids=["unknown key", "unknown claim", "no checkpoint", "a copy that keeps the study's name"],
 )
 def test_bad_configuration_is_one_clear_line(tool, clone, name, old, new, message):
     text = (clone / "config" / "smoke.yaml").read_text()
@@ -305,7 +317,66 @@ def test_broken_claims_are_one_clear_line(tmp_path, text):
     path = tmp_path / "claims.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=r"claims\.yaml: not a list of claims with ids"):
-        claim_ids(path)
+        read_claims(path)
+
+
+SMOKE = yaml.safe_load((PROJECT / "config" / "smoke.yaml").read_text())
+
+
+def planned(values: dict[str, Any], claims: Path = PROJECT / "config" / "claims.yaml") -> Any:
+    return planned_study(values, files=["config/smoke.yaml"], claims=claims)
+
+
+def test_claims_are_read_with_their_protocol_and_attacks(tmp_path):
+    path = tmp_path / "claims.yaml"
+    statistic = "{kind: difference, a: {attack: sga}, b: {attack: pgd}, protocol: own_pair, k: 1}"
+    path.write_text(
+        f"claims: [{{id: a, statistic: {statistic}}}, {{id: b}}, {{id: c, statistic: 3}}]"
+    )
+    assert read_claims(path) == {
+        "a": Claim("own_pair", ("sga", "pgd")),
+        "b": Claim(None, ()),
+        "c": Claim(None, ()),
+    }
+
+
+def test_what_is_attacked_in_part_is_claimed_under_own_pair_alone(tmp_path):
+    values = copy.deepcopy(SMOKE)
+    values["attacks"]["sga"]["items"] = 20
+    told = (
+        "^config/smoke.yaml: claims: 'mat_beats_image_adversarial_training' is judged under "
+        "full_gallery, but attacks.sga has `items`"
+    )
+    with pytest.raises(UserError, match=told):
+        planned(values)
+    values["attacks"]["sga"]["items"] = 40
+    assert planned(values).attacks["sga"]["items"] == 40, "all of the split's images"
+
+    path = tmp_path / "claims.yaml"
+    values["claims"] = ["a"]
+    for protocol, attack in [("own_pair", "strongest"), ("full_gallery", "pgd")]:
+        cell = f"{{defence: mat, attack: {attack}}}"
+        path.write_text(f"claims: [{{id: a, statistic: {{cell: {cell}, protocol: {protocol}}}}}]")
+        assert planned(values, path).claims == ["a"]
+    for attack in ("strongest", "apgd_eps_4_255"):
+        cell = f"{{defence: mat, attack: {attack}}}"
+        path.write_text(f"claims: [{{id: a, statistic: {{cell: {cell}, protocol: full_gallery}}}}]")
+        with pytest.raises(UserError, match=f"full_gallery, but .*{attack}.* own_pair alone"):
+            planned(values, path)
+
+
+def test_a_source_is_a_checkpoint_or_will_be_made(tmp_path):
+    values = copy.deepcopy(SMOKE)
+    transfer = values["threat_models"]["transfer_2_255_1word"]
+    transfer["source"] = str(tmp_path / "another")
+    (tmp_path / "another").mkdir()
+    (tmp_path / "another" / "model.json").touch()
+    with pytest.raises(UserError, match=r"transfer_2_255_1word\.source: .*another holds no check"):
+        planned(values)
+    (tmp_path / "another" / "model.safetensors").touch()
+    assert planned(values).threat_models["transfer_2_255_1word"] == transfer
+    transfer["source"] = "results/other/models/standard/seed0"
+    assert planned(values).threat_models["transfer_2_255_1word"] == transfer
 
 
 def test_a_changed_list_of_checksums_checks_the_raw_files_again(plan):
@@ -395,10 +466,14 @@ def test_what_is_not_ours_to_pass_on_is_not_pushed(stages, study, clone):
     redistributable = registered.class_constant(
         registry, name, "redistributable", False, source=source
     )
+    shown = [f"results/{study}/{name}" for name in ("examples", "figures", "report.html")]
+    private = {f"data/processed/{study}", *shown}
     for phase in PHASES:
         stage = stages[study, phase]
         assert stage.frozen is not redistributable
         for out in stage.outs:
             path = os.path.relpath(out.fs_path, clone)
-            if path.startswith("data/processed") or path.endswith("report.html"):
+            if path in private:
                 assert out.can_push is redistributable, path
+                private.remove(path)
+    assert not private, "made by no stage"

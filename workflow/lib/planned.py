@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mmrobust.errors import UserError, unknown_name
+from mmrobust.grid import evaluated_images
 from mmrobust.study import Study, parse_study
+
+CHECKPOINT = ("model.safetensors", "model.json")
+"""Files of a checkpoint that an attack can be crafted on."""
 
 
 def planned_study(values: Mapping[str, Any], *, files: Sequence[str | Path], claims: Path) -> Study:
@@ -33,18 +38,63 @@ def planned_study(values: Mapping[str, Any], *, files: Sequence[str | Path], cla
     for file in shown:
         if Path(file).stem != study.study:
             raise UserError(f"{file}: `study` is {study.study!r}; it must be the file's name")
-    known = claim_ids(claims) if study.claims else []
+    known = read_claims(claims) if study.claims else {}
     for claim in study.claims:
         if claim not in known:
             raise unknown_name(f"claim in {where}: claims:", claim, known)
+        _check_claim(study, claim, known[claim], where)
+    _check_sources(study, where)
     return study
 
 
-def claim_ids(path: Path) -> list[str]:
-    """List the ids of the claims that are written down; the job that judges checks the rest."""
+@dataclass(frozen=True)
+class Claim:
+    """What planning must know of a claim: the protocol that it is judged under, and its attacks."""
+
+    protocol: str | None
+    attacks: tuple[str, ...]
+
+
+def read_claims(path: Path) -> dict[str, Claim]:
+    """Read the claims that are written down, by id; the job that judges checks the rest."""
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]
-        return [str(entry["id"]) for entry in entries]
+        return {str(entry["id"]): _claim(entry.get("statistic")) for entry in entries}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not a list of claims with ids ({problem})") from None
+
+
+def _claim(statistic: Any) -> Claim:
+    fields = statistic if isinstance(statistic, dict) else {}
+    cells = [value for value in fields.values() if isinstance(value, dict)]
+    attacks = tuple(str(cell["attack"]) for cell in cells if "attack" in cell)
+    return Claim(fields.get("protocol"), attacks)
+
+
+def _check_claim(study: Study, name: str, claim: Claim, where: str) -> None:
+    """Some items are measured under own_pair alone, so nothing else can be claimed of them."""
+    if claim.protocol != "full_gallery":
+        return
+    for attack in claim.attacks:
+        place = f"{where}: claims: {name!r} is judged under full_gallery, but"
+        if attack in study.ensembles:
+            raise UserError(f"{place} ensemble {attack!r} is measured under own_pair alone")
+        items = study.attacks.get(attack, {}).get("items")
+        if items is not None and items != evaluated_images(study):
+            raise UserError(
+                f"{place} attacks.{attack} has `items`, which are measured under own_pair alone"
+            )
+
+
+def _check_sources(study: Study, where: str) -> None:
+    """A folder that attacks are transferred from holds a checkpoint, or is made by a study."""
+    for name, threat_model in study.threat_models.items():
+        folder = threat_model.get("source") or ""
+        if "/" not in folder or Path(folder).resolve().is_relative_to(Path("results").resolve()):
+            continue
+        if not all((Path(folder) / file).is_file() for file in CHECKPOINT):
+            raise UserError(
+                f"{where}: threat_models.{name}.source: {folder} holds no checkpoint "
+                f"({', '.join(CHECKPOINT)})"
+            )

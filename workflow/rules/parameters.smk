@@ -24,16 +24,6 @@ def sections(*names):
     return {name: getattr(study, name) for name in names}
 
 
-def values_of(key, tree):
-    """All values under a key, at any depth."""
-    if isinstance(tree, list):
-        return [value for item in tree for value in values_of(key, item)]
-    if not isinstance(tree, dict):
-        return []
-    own = [tree[key]] if isinstance(tree.get(key), str) else []
-    return own + [value for item in tree.values() for value in values_of(key, item)]
-
-
 def download_cfg(wildcards):
     """What `download-data` needs: where raw files come from, and what was agreed to."""
     keys = ["name", "sources", "accept_terms", *RAW_DATASETS.values()]
@@ -73,7 +63,8 @@ def train_cfg(wildcards):
 
 def evaluate_cfg(wildcards):
     """What `evaluate-model` needs for one model: every attack with the code behind it."""
-    named = set(values_of("threat_model", [study.attacks, study.ensembles]))
+    entries = [*study.attacks.values(), *study.ensembles.values()]
+    named = {entry["threat_model"] for entry in entries}
     return as_json(
         {
             **sections(
@@ -128,10 +119,12 @@ def code_of(*roots):
     return fingerprint(roots, source=SOURCE)
 
 
-def attack_modules(tree):
-    """The modules of the attacks that a part of the study names."""
+def attack_modules(entries):
+    """The modules of some attacks; a text search has a `method` too, which is none of theirs."""
     return registered.modules(
-        "mmrobust.attacks:ATTACKS", values_of("method", tree), source=SOURCE
+        "mmrobust.attacks:ATTACKS",
+        [entry["method"] for entry in entries],
+        source=SOURCE,
     )
 
 
@@ -163,8 +156,7 @@ def train_code(wildcards):
     method = registered.modules(
         "mmrobust.training:TRAINING_METHODS", [defence["method"]], source=SOURCE
     )
-    inner = [value for key, value in defence.items() if key != "method"]
-    return code_of("mmrobust.training.run", *method, *attack_modules(inner))
+    return code_of("mmrobust.training.run", *method)
 
 
 def train_work(wildcards):

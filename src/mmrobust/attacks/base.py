@@ -109,7 +109,7 @@ class Attack(ABC):
         """Raise `UserError` unless every step has a budget and every budget is used."""
         budgets = {"image": threat_model.image, "text": threat_model.text}
         given = {modality for modality, budget in budgets.items() if budget is not None}
-        refuse_unfit_budgets(repr(self), perturbs=self.perturbs(), given=given)
+        refuse_unfit_budgets(f"attack {self!r}", perturbs=self.perturbs(), given=given)
         if threat_model.knowledge == "query" and self.uses_gradients():
             raise UserError(
                 f"attack {self!r} uses gradients, which its threat model (knowledge: query) "

@@ -74,6 +74,7 @@ class Flickr8k:
     )
     redistributable: ClassVar[bool] = False
     decides_truth: ClassVar[bool] = False
+    has_grammar: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the fields' values."""

@@ -17,6 +17,7 @@ from mmrobust.attacks.run import RetrievalBatch
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.data.prepared import Split, load_lexicon
 from mmrobust.data.truth import truth_of
+from mmrobust.errors import UserError
 from mmrobust.evaluation.retrieval import Embeddings, gallery_blocks
 from mmrobust.models.dual_encoder import OpenClipDualEncoder, load_model
 from mmrobust.models.encoding import embed_captions, embed_images, to_pixels
@@ -27,7 +28,15 @@ Floats = NDArray[np.float32]
 
 
 def drawn_items(n_images: int, items: int) -> list[int]:
-    """A fixed draw of images of a split, ascending; a smaller draw is a part of a larger one."""
+    """A fixed draw of images of a split, ascending; a smaller draw is a part of a larger one.
+
+    Raises:
+        UserError: there are fewer images than items.
+    """
+    if items > n_images:
+        raise UserError(
+            f"evaluation: {items} items of a split of {n_images} images (allowed: 1..{n_images})"
+        )
     order = numpy_generator(0, "drawn items", n_images).permutation(n_images)
     return sorted(order[:items].tolist())
 

@@ -151,8 +151,7 @@ def read_masked_lm(name: str, *, where: str) -> tuple[Any, Any]:
                 name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **shared
             )
     except Exception as error:  # also what the Rust libraries raise: bare Exception
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"{where}: transformers can't load it ({reason})") from None
+        raise UserError(f"{where}: {_reason(name, error)}") from None
     if found["missing_keys"]:
         missing = min(found["missing_keys"])
         raise UserError(f"{where}: no masked language model (its weights lack {missing})")
@@ -169,3 +168,13 @@ def read_masked_lm(name: str, *, where: str) -> tuple[Any, Any]:
             f"{model.config.vocab_size}"
         )
     return model, tokenizer
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why a model can't be loaded: a folder that isn't there is told as such."""
+    reason = str(error).strip().partition("\n")[0]
+    if Path(name).is_dir():
+        return f"transformers can't load it ({reason})"
+    if name.startswith((".", "/")) or name.count("/") > 1:
+        return f"{name}: no such folder"
+    return f"{name!r} is neither a folder nor a model that transformers finds on its hub ({reason})"

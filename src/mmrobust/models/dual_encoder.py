@@ -223,6 +223,8 @@ def _build_pretrained(name: str, weights: str | None) -> OpenClipDualEncoder:
     """The named open_clip model; `weights` None leaves its weights to be loaded by the caller."""
     import open_clip
 
+    if weights is not None:
+        _refuse_other_activation(name, weights)
     try:
         clip = open_clip.create_model(name, pretrained=weights, precision="fp32")
     except (RuntimeError, ValueError, OSError) as error:
@@ -230,7 +232,7 @@ def _build_pretrained(name: str, weights: str | None) -> OpenClipDualEncoder:
     if not hasattr(clip, "token_embedding") or getattr(clip, "attn_mask", None) is None:
         raise UserError(
             f"model.pretrained.name: {name!r} has no causal CLIP text tower; "
-            "allowed are open_clip's CLIP models such as 'ViT-B-16'"
+            "allowed are open_clip's CLIP models such as 'ViT-B-16-quickgelu'"
         )
     tokenize = open_clip.get_tokenizer(name)
 
@@ -240,6 +242,23 @@ def _build_pretrained(name: str, weights: str | None) -> OpenClipDualEncoder:
 
     preprocessing = open_clip.get_model_preprocess_cfg(clip)
     return OpenClipDualEncoder(clip, trimmed, mean=preprocessing["mean"], std=preprocessing["std"])
+
+
+def _refuse_other_activation(name: str, weights: str) -> None:
+    """Raise `UserError` if weights were trained with QuickGELU and the named model has another.
+
+    open_clip only warns of it, and the embeddings are off.
+    """
+    from open_clip import get_model_config, get_pretrained_cfg
+
+    name = name.replace("/", "-")  # open_clip takes both
+    if not get_pretrained_cfg(name, weights).get("quick_gelu", False):
+        return  # a local file says nothing of its activation
+    if not (get_model_config(name) or {}).get("quick_gelu", False):
+        raise UserError(
+            f"model.pretrained.name: weights {weights!r} were trained with QuickGELU, which "
+            f"{name!r} has not; wanted: {name + '-quickgelu'!r}"
+        )
 
 
 def save_model(

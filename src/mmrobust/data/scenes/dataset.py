@@ -38,6 +38,7 @@ class Scenes:
     licence: ClassVar[str] = "Apache-2.0 (generated)"
     redistributable: ClassVar[bool] = True
     decides_truth: ClassVar[bool] = True
+    has_grammar: ClassVar[bool] = True
 
     splits: Mapping[str, int] = field(default_factory=_default_splits)
     """Number of scenes of train, dev and test, each in 1..100000."""
