@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from mmrobust.errors import UserError
+from mmrobust.report.rows import read_rows
 
 TEXT = ("study", "defence", "attack", "flag", "raised", "against")
 NUMBERS = ("seed", "value", "low", "high", "n")
 MEANINGS = {
     "zero_gradients": "Too many gradients are exactly zero: the attack had nothing to follow.",
-    "query_beats_gradients": "An attack by scores alone leaves less recall than one by gradients "
-    "with the same budget.",
+    "query_beats_gradients": "An attack by scores alone leaves less recall than the strongest "
+    "one by gradients with the same budget.",
     "transfer_beats_white_box": "The same attack leaves less recall when it is crafted on another "
     "model.",
     "recall_survives_large_eps": "Recall stays well above chance at the largest eps of a curve.",
@@ -59,19 +58,13 @@ def read_flags(path: Path) -> list[Flag] | None:
     Raises:
         UserError: not a table, a column is missing, or a value can't be what it stands for.
     """
-    if not path.is_file():
+    rows = read_rows(path, (*TEXT, *NUMBERS))
+    if rows is None:
         return None
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV table ({error})") from None
-    absent = [name for name in (*TEXT, *NUMBERS) if name not in table.columns]
-    if absent:
-        raise UserError(f"{path}: column missing: {', '.join(absent)}")
     flags = []
-    for line, row in enumerate(table.to_dict("records"), start=2):
+    for line, row in enumerate(rows, start=2):
         try:
-            flags.append(_flag({str(key): str(value) for key, value in row.items()}))
+            flags.append(_flag(row))
         except ValueError as error:
             raise UserError(f"{path}: line {line}: {error}") from None
     return sorted(flags, key=lambda flag: not flag.raised)

@@ -13,6 +13,7 @@ from mmrobust.errors import UserError
 from mmrobust.evaluation.records import read_record
 from mmrobust.figures.table import Grid, grid_of, read_metrics
 from mmrobust.report.flags import Flag, read_flags
+from mmrobust.report.rows import read_rows
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
 CLAIM_TEXT = ("id", "statement", "source", "study", "statistic", "verdict", "n", "seeds", "note")
@@ -86,17 +87,11 @@ def cells_of(cfg: dict[str, Any]) -> list[str]:
 
 def read_claims(path: Path) -> list[dict[str, Any]] | None:
     """The rows of `claims.csv` with numbers as floats (None where empty); None if no file."""
-    if not path.is_file():
+    rows = read_rows(path, (*CLAIM_TEXT, *CLAIM_NUMBERS))
+    if rows is None:
         return None
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV table ({error})") from None
-    absent = [name for name in (*CLAIM_TEXT, *CLAIM_NUMBERS) if name not in table.columns]
-    if absent:
-        raise UserError(f"{path}: column missing: {', '.join(absent)}")
     claims: list[dict[str, Any]] = []
-    for line, row in enumerate(table.to_dict("records"), start=2):
+    for line, row in enumerate(rows, start=2):
         if row["verdict"] not in VERDICTS:
             raise UserError(
                 f"{path}: line {line}: verdict is {row['verdict']!r} "
