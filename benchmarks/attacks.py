@@ -212,15 +212,17 @@ def against_the_released_procedure(inputs: Inputs, attack: SGA, repeats: int) ->
     moved = torch.cat([oracle.embed_image(inputs.model, each) for each in adversarial])
     second: list[str] = []
     guides = [clean, moved]
+    chosen: dict[str, list[list[str]]] = {}
     for number, item in enumerate(items):
         if number % max(1, len(items) // repeats) == 0:
             for name, variant in VARIANTS.items():
-                words = watch.time(name, lambda: variant(inputs, guides))  # noqa: B023
+                chosen[name] = watch.time(name, lambda: variant(inputs, guides))  # noqa: B023
         row = slice(number, number + 1)
         second += watch.time("plain_text", lambda: oracle.sga_captions(item, padded, moved[row]))  # noqa: B023
         for guide in guides:
             watch.time("trimmed", lambda: oracle.sga_captions(item, trimmed, guide[row]))  # noqa: B023
-    assert words == [first, second], "the text attacks chose other words"
+    for name, words in chosen.items():
+        assert words == [first, second], f"the text attack chose other words: {name}"
     assert list(ours.captions) == second, "SGA chose other words"
     objective = [
         total_objective(inputs, images, captions)

@@ -144,7 +144,7 @@ class NeighbourlyMaskedLM:
         return self.pieces[number]
 
     def join(self, numbers: Sequence[int]) -> str:
-        return " ".join(self.pieces[n] for n in numbers).replace(" ##", "").removeprefix("##")
+        return " ".join(self.pieces[n] for n in numbers).replace(" ##", "")
 
     def embed(self, captions: Sequence[str]) -> Tensor:
         counts = [[c.split(" ").count(word) for word in WORDS] for c in captions]

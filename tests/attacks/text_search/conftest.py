@@ -68,7 +68,7 @@ class TableMaskedLM:
         return PIECES[number]
 
     def join(self, numbers: Sequence[int]) -> str:
-        return " ".join(PIECES[n] for n in numbers).replace(" ##", "").removeprefix("##")
+        return " ".join(PIECES[n] for n in numbers).replace(" ##", "")
 
     def embed(self, captions: Sequence[str]) -> Tensor:
         self.embedded += captions
