@@ -22,8 +22,16 @@ def document() -> dict[str, Any]:
 
 def test_the_project_s_ledger() -> None:
     claims = load_claims(LEDGER)
-    assert list(claims) == ["mat_beats_image_adversarial_training", "undefended_collapses"]
-    first, second = claims.values()
+    assert list(claims) == [
+        "mat_beats_image_adversarial_training",
+        "undefended_collapses",
+        "adaptive_is_stronger_than_sga",
+    ]
+    first, second, third = claims.values()
+    assert isinstance(third.statistic, Difference)
+    assert (third.statistic.a.attack, third.statistic.b.attack) == ("sga", "adaptive")
+    assert third.statistic.measure.protocol == "own_pair"
+    assert "after a first look at test scenes" in third.world_note
     assert isinstance(first.statistic, Difference)
     assert first.statistic.a == Selection(defence="mat", attack="sga")
     assert first.statistic.b == Selection(defence="tecoa", attack="sga")
@@ -84,7 +92,7 @@ def test_a_claim_may_name_a_gallery_size(
     document["claims"][0]["statistic"]["gallery_images"] = size
     path = tmp_path / "claims.yaml"
     path.write_text(yaml.safe_dump(document))
-    first, second = load_claims(path).values()
+    first, second, *_ = load_claims(path).values()
     assert isinstance(first.statistic, Difference)
     assert isinstance(second.statistic, RelativeDrop)
     assert first.statistic.measure.gallery_images == size

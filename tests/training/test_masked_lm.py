@@ -291,6 +291,6 @@ def test_a_pretrained_model_that_does_not_exist_is_told(
     cfg: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     job = cfg(pretrained={"name": "no/such/folder"})
-    with pytest.raises(UserError, match=r"masked_lm\.pretrained: transformers can't load it"):
+    with pytest.raises(UserError, match=r"masked_lm\.pretrained: no/such/folder: no such folder"):
         train_masked_lm(job, data=tmp_path, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -67,6 +67,8 @@ def published() -> dict[str, bytes]:
         "Flickr8k_Dataset.zip": zipped(photographs),
         "Flickr8k_text.zip": zipped(texts),
         "ppdb_synonyms.txt": b"dog hound\npicture image\n",
+        "ppdb_antonyms.txt": b"dog cat\n",
+        "wordnet_antonyms.txt": b"in out\n",
     }
 
 
@@ -92,9 +94,9 @@ def checksums() -> dict[str, str]:
 def commit_lists(clone: Path, sums: Mapping[str, str]) -> None:
     """Write the lists that stand in the project's history for this dataset's files."""
     lines = {name: f"{value}  {name}\n" for name, value in sums.items()}
-    synonyms = lines.pop("ppdb_synonyms.txt")
+    pairs = [lines.pop(name) for name in list(lines) if name.endswith("nyms.txt")]
     (clone / "data" / "raw" / "flickr8k.sha256").write_text("".join(lines.values()))
-    (clone / "data" / "raw" / "lexicon.sha256").write_text(synonyms)
+    (clone / "data" / "raw" / "lexicon.sha256").write_text("".join(pairs))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +128,8 @@ def test_the_served_files_become_the_study_s_data(downloaded, server):
         assert prepared.images.shape == (len(names), 64, 64, 3)
         assert len(prepared.captions) == 5 * len(names)
     lexicon = load_lexicon(downloaded / "data" / "processed" / "tiny")
-    assert lexicon["dog"] == ["hound"]
+    assert lexicon.synonyms["dog"] == ("hound",)
+    assert lexicon.antonyms["dog"] == ("cat",)
 
 
 def test_the_second_run_does_nothing_and_asks_nothing(downloaded, server, tool):
