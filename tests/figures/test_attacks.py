@@ -191,6 +191,20 @@ def test_truth_is_a_range_over_models(suite: pd.DataFrame) -> None:
     assert told["square"] == [False, True, False, False]
 
 
+def test_a_transfer_is_told_as_one_though_it_is_a_white_box_on_its_source(
+    suite: pd.DataFrame,
+) -> None:
+    first = suite["defence"].iloc[0]
+    on_source = (suite["attack"] == "sga_transfer") & (suite["defence"] == first)
+    changed = suite.assign(
+        knowledge=suite["knowledge"].mask(on_source, "white_box"),
+        source=suite["source"].mask(on_source, ""),
+    )
+    assert changed.loc[on_source, "knowledge"].eq("white_box").any()
+    facts = attack_facts(changed)["sga_transfer"]
+    assert (facts.knowledge, facts.source) == ("transfer", "standard")
+
+
 def test_without_free_words_there_is_no_dagger(suite: pd.DataFrame) -> None:
     honest = suite[~suite["attack"].isin(["bert_attack", "bert_attack_released", "co_attack"])]
     said = " ".join(texts(plot_attack_overview(honest)))

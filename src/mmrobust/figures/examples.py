@@ -55,8 +55,9 @@ def wrapped(words: Sequence[Word], characters: int) -> list[list[Word]]:
 def joint_attack(metrics: pd.DataFrame, among: Sequence[str]) -> str | None:
     """The attack to show: of those `among`, the joint one that leaves the least recall at 1.
 
-    An attack that knows the model goes before a transferred one. Where no attack is joint, the
-    strongest of any kind is taken; None if none has been measured.
+    An attack whose captions must stay true goes before one that may lie, and one that knows the
+    model before a transferred one. Where no attack is joint, the strongest of any kind is taken;
+    None if none has been measured.
     """
     rows = select(metrics, metric="recall_at_k", protocol="own_pair")
     means = rows[rows["attack"].isin(among)].groupby("attack")["value"].mean().dropna()
@@ -65,6 +66,7 @@ def joint_attack(metrics: pd.DataFrame, among: Sequence[str]) -> str | None:
         means.index,
         key=lambda name: (
             not facts[name].joint,
+            facts[name].may_lie,
             facts[name].knowledge != "white_box",
             means[name],
             name,

@@ -89,11 +89,16 @@ class AttackFacts:
 
 
 def attack_facts(metrics: pd.DataFrame) -> dict[str, AttackFacts]:
-    """Facts of every attack that the table has rows of, by name; points of curves among them."""
+    """Facts of every attack that the table has rows of, by name; points of curves among them.
+
+    A transferred attack is a white box on the model that it was crafted on: it is told as what it
+    is on the others.
+    """
     shares = metrics[metrics["metric"] == "caption_truth"].dropna(subset=["value"])
     by_attack = shares.groupby("attack")["value"]
     truth = {str(name): (float(of.min()), float(of.max())) for name, of in by_attack}
-    rows = metrics.drop_duplicates("attack").to_dict("records")
+    transferred = metrics[metrics["knowledge"] == "transfer"]
+    rows = pd.concat([transferred, metrics]).drop_duplicates("attack").to_dict("records")
     return {
         row["attack"]: AttackFacts(
             ensemble=bool(row["knowledge"]) and not row["attack_method"],
