@@ -51,6 +51,7 @@ class Job:
     outputs: frozenset[str]
     command: str
     params: dict[str, Any]
+    compared: list[Any]
     threads: int
     resources: dict[str, Any]
 
@@ -102,6 +103,7 @@ def described(job: Any) -> Job:
         outputs=frozenset(map(str, job.output)),
         command=job.rule.shellcmd or "",
         params={name: job.params.get(name) for name in job.params.keys()},  # noqa: SIM118
+        compared=list(job.non_derived_params),
         threads=job.threads,
         resources=dict(job.resources.items()),
     )
@@ -128,6 +130,14 @@ def test_each_study_plans_every_step(plan, study):
         "write_report": 1,
         "all": 1,
     }
+
+
+def test_what_a_job_is_told_is_compared_with_its_last_run(plan):
+    """Snakemake passes over parameters that are made from inputs; code and cfg must not be."""
+    for job in plan("smoke"):
+        told = [job.params[name] for name in ("cfg", "code") if job.params.get(name) is not None]
+        assert all(value in job.compared for value in told), job.rule
+    assert sum("code" in job.params for job in plan("smoke")) >= 13
 
 
 def test_a_committed_table_hides_nothing(plan, clone):

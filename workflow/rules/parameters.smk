@@ -185,8 +185,9 @@ def tabulate_code(wildcards):
     return code_of("mmrobust.evaluation.tables")
 
 
-def figures_code(wildcards, input):
-    return code_of(*notebook_modules(ROOT / input.notebook))
+def notebook_code(notebook):
+    """Known before the graph is: Snakemake compares no parameter that is made from inputs."""
+    return code_of(*notebook_modules(ROOT / "notebooks" / f"{notebook}.ipynb"))
 
 
 def claims_code(wildcards):

@@ -30,7 +30,7 @@ rule draw_figures:
         mem_mb=2000,
     params:
         title=study.title,
-        code=figures_code,
+        code=notebook_code("recall_by_defence"),
         results=results_folder,
         out=figures_folder,
     shell:
@@ -60,6 +60,11 @@ use rule draw_figures as draw_examples with:
         text="logs/{study}/draw_examples/examples.log",
     benchmark:
         "logs/{study}/draw_examples/examples.tsv"
+    params:
+        title=study.title,
+        code=notebook_code("examples"),
+        results=results_folder,
+        out=figures_folder,
 
 
 rule write_report:
