@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,9 @@ class Evaluator:
         self.cells: dict[str, Cell] = {}
         self.examples: dict[str, pd.DataFrame] = {}
         self._sources: dict[str, Subject] = {}
+        # Weights are read once and not once a cell.
+        self._checkpoint_digest = cache(checkpoint_digest)
+        self._masked_lm_digest = cache(masked_lm_digest)
         self.clean = self._stored(CLEAN, self._inputs(CLEAN, {}), self._compute_clean)[0]
         self.cells[CLEAN] = self.clean
 
@@ -112,7 +115,7 @@ class Evaluator:
             "evaluation": asdict(self.config),
             "dataset": [self.cfg["dataset"], self.cfg["data_seed"]],
             "manifest": self.manifest["sha256"],
-            "model": checkpoint_digest(self.folders.model),
+            "model": self._checkpoint_digest(self.folders.model),
             "device": self.cfg["device"],
             "threads": self.cfg["threads"],
             "name": name,
@@ -127,8 +130,8 @@ class Evaluator:
         return {
             "attack": entry,
             "threat_model": threat_model,
-            "source": source and checkpoint_digest(self._source_folder(source)),
-            "masked_lm": masked_lm_digest(self.folders.masked_lm)
+            "source": source and self._checkpoint_digest(self._source_folder(source)),
+            "masked_lm": self._masked_lm_digest(self.folders.masked_lm)
             if attack.uses_masked_lm()
             else None,
         }
