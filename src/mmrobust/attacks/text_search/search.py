@@ -24,7 +24,12 @@ from mmrobust.attacks.text_search.base import (
     characters_changed,
 )
 from mmrobust.attacks.text_search.candidates import Candidates, LexiconCandidates
-from mmrobust.attacks.text_search.constraints import Constraint, admissible, kept
+from mmrobust.attacks.text_search.constraints import (
+    Constraint,
+    StaysTrue,
+    admissible,
+    kept,
+)
 from mmrobust.attacks.text_search.importance import Importance
 from mmrobust.attacks.text_search.memory import TextMemory
 from mmrobust.errors import UserError
@@ -263,14 +268,9 @@ class _Walk:
         originals = [self.originals[at] for at, _ in rows]
         texts = [sentence.text for _, sentence in rows]
         images = [self.images[at] for at, _ in rows]
-        passed = kept(originals, texts, images, self.search.constraints, self.language)
-        rows = [row for row, passes in zip(rows, passed, strict=True) if passes]
-        if not (self.budget.keeps_truth and rows):
-            return rows
-        true = self.language.require_truth()(
-            [sentence.text for _, sentence in rows], [self.images[at] for at, _ in rows]
-        )
-        return [row for row, holds in zip(rows, true.tolist(), strict=True) if holds]
+        constraints = [*self.search.constraints, *[StaysTrue()] * self.budget.keeps_truth]
+        passed = kept(originals, texts, images, constraints, self.language)
+        return [row for row, passes in zip(rows, passed, strict=True) if passes]
 
     def _refuse_too_many(self, at: int) -> None:
         counts = [len(words) for words in self.choices[at] if words]
