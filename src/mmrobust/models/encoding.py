@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,24 @@ def token_lengths(tokens: Tensor) -> Tensor:
     return tokens.shape[1] - (tokens != 0).flip(1).int().argmax(dim=1)
 
 
+def length_chunks(lengths: Tensor, tokens_per_chunk: int) -> Iterator[Tensor]:
+    """Rows in chunks of bounded size once padded, short rows first, so that padding costs little.
+
+    Args:
+        lengths: (N,) tokens of each row, none of them 0.
+        tokens_per_chunk: bound on rows times the longest; a longer row is a chunk of its own.
+    """
+    order = torch.argsort(lengths, stable=True)
+    start = 0
+    while start < len(order):
+        # The longest row of a chunk isn't known before its end: take what fits at this length,
+        # then cut to what fits at the length that it reached.
+        stop = min(len(order), start + max(1, tokens_per_chunk // int(lengths[order[start]])))
+        stop = start + max(1, min(stop - start, tokens_per_chunk // int(lengths[order[stop - 1]])))
+        yield order[start:stop]
+        start = stop
+
+
 @torch.no_grad()
 def embed_captions(
     model: DualEncoder, captions: Sequence[str], *, tokens_per_chunk: int | None = None
@@ -43,20 +61,12 @@ def embed_captions(
     index = torch.tensor([rows.setdefault(caption, len(rows)) for caption in captions])
     tokens = model.tokenize(list(rows))
     lengths = token_lengths(tokens)
-    order = torch.argsort(lengths, stable=True)
-    pieces = []
-    start = 0
-    while start < len(order):
-        # The longest row of a chunk isn't known before its end: take what fits at this length,
-        # then cut to what fits at the length that it reached.
-        stop = min(len(order), start + max(1, tokens_per_chunk // int(lengths[order[start]])))
-        stop = start + max(1, min(stop - start, tokens_per_chunk // int(lengths[order[stop - 1]])))
-        chunk = order[start:stop]
-        pieces.append(model.encode_tokens(tokens[chunk, : int(lengths[chunk[-1]])]))
-        start = stop
-    embeddings = torch.cat(pieces)
+    chunks = list(length_chunks(lengths, tokens_per_chunk))
+    embeddings = torch.cat(
+        [model.encode_tokens(tokens[chunk, : int(lengths[chunk[-1]])]) for chunk in chunks]
+    )
     unsorted = torch.empty_like(embeddings)
-    unsorted[order] = embeddings
+    unsorted[torch.cat(chunks)] = embeddings
     return unsorted[index]
 
 

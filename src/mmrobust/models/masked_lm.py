@@ -16,7 +16,7 @@ from torch import Tensor
 from mmrobust.errors import UserError
 from mmrobust.models.base import PiecePredictions
 from mmrobust.models.bert import INNER, read_masked_lm
-from mmrobust.models.encoding import TOKENS_PER_CHUNK
+from mmrobust.models.encoding import TOKENS_PER_CHUNK, length_chunks
 
 LOGITS_PER_CHUNK = {"cpu": 2**25, "cuda": 2**29}
 """Logits of the whole vocabulary that exist at once, by device: 128 MiB and 2 GiB."""
@@ -149,18 +149,11 @@ class BertMaskedLM:
 
     def _chunks(self, encoded: Sequence[list[int]]) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Rows of about equal length with their padded ids and attention (C, T)."""
-        order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
-        start = 0
-        while start < len(order):
-            stop = start + 1
-            while stop < len(order) and (stop + 1 - start) * len(encoded[order[stop]]) <= (
-                self._tokens_per_chunk
-            ):
-                stop += 1
-            chunk = order[start:stop]
-            ids, attention = padded([encoded[row] for row in chunk], pad=self._pad)
-            yield chunk, ids.to(self.device), attention.to(self.device)
-            start = stop
+        lengths = torch.tensor([len(ids) for ids in encoded])
+        for chunk in length_chunks(lengths, self._tokens_per_chunk):
+            rows = chunk.tolist()
+            ids, attention = padded([encoded[row] for row in rows], pad=self._pad)
+            yield rows, ids.to(self.device), attention.to(self.device)
 
 
 def padded(rows: Sequence[Sequence[int]], *, pad: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmrobust.attacks.text_search.base import Choices, Value
 from mmrobust.models.base import DualEncoder
-from mmrobust.models.encoding import embed_captions, token_lengths
+from mmrobust.models.encoding import embed_captions, length_chunks, token_lengths
 
 UNKNOWN = "[UNK]"
 
@@ -110,7 +110,7 @@ class Gradient:
         tokens = model.tokenize([captions[number] for number in asked])
         lengths = token_lengths(tokens)
         behind = _tokens_behind(model)
-        for chunk in _chunks(lengths, TOKENS_PER_CHUNK[model.device.type]):
+        for chunk in length_chunks(lengths, TOKENS_PER_CHUNK[model.device.type]):
             numbers = [asked[row] for row in chunk.tolist()]
             owner = torch.tensor(numbers, device=embeddings.device)
             norms = _gradient_norms(model, tokens[chunk, : int(lengths[chunk[-1]])], owner, value)
@@ -145,18 +145,6 @@ def _hidden(caption: str, position: int) -> str:
 def _tokens_behind(model: DualEncoder) -> int:
     """Tokens behind a caption's last piece; where a caption is cut they take pieces' places."""
     return int(token_lengths(model.tokenize(["a"]))) - model.word_spans("a")[-1][1]
-
-
-def _chunks(lengths: Tensor, tokens_per_chunk: int) -> Iterator[Tensor]:
-    """Rows in chunks of bounded size, short rows first, so that padding costs little."""
-    order = torch.argsort(lengths, stable=True)
-    ascending = lengths[order].tolist()
-    start = 0
-    for stop in range(1, len(ascending)):
-        if ascending[stop] * (stop + 1 - start) > tokens_per_chunk:
-            yield order[start:stop]
-            start = stop
-    yield order[start:]
 
 
 def _gradient_norms(
