@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrobust.attacks.base import Attack
+from mmrobust.attacks.image_attack import ImageAttack
 from mmrobust.attacks.image_search.apgd import AdaptiveAscent
-from mmrobust.attacks.objectives import IMAGE_OBJECTIVES, ImageObjectiveName
-from mmrobust.attacks.steps import ImageStep, Step
+from mmrobust.attacks.objectives import ImageObjectiveName
 from mmrobust.quantities import PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD(Attack):
+class APGD(ImageAttack):
     """Auto-PGD, Croce and Hein 2020, arXiv:2003.01690, section 3: no step size to choose.
 
     Fields:
@@ -29,8 +28,6 @@ class APGD(Attack):
     restarts: PositiveInt = 1
     objective: ImageObjectiveName = "contrastive"
 
-    def recipe(self) -> tuple[Step, ...]:
-        """One image step, guided by the original captions."""
-        search = AdaptiveAscent(steps=self.steps, restarts=self.restarts)
-        objective = IMAGE_OBJECTIVES[self.objective]
-        return (ImageStep(search=search, guide="original", objective=objective),)
+    def search(self) -> AdaptiveAscent:
+        """Ascent that adapts its steps."""
+        return AdaptiveAscent(steps=self.steps, restarts=self.restarts)

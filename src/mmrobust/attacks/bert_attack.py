@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mmrobust.attacks.base import Attack
 from mmrobust.attacks.objectives import TextObjective, away_from_image, away_from_text
@@ -49,12 +49,14 @@ class BertAttack(Attack):
         word is replaced by one word, never by several.
     """
 
+    aligned: ClassVar[bool] = True
+
     k: PositiveInt = 10
     threshold: float = 0.3
     objective: Literal["away_from_text", "away_from_image"] = "away_from_text"
 
     def recipe(self) -> tuple[Step, ...]:
         """One text step."""
-        search = bert_search(k=self.k, threshold=self.threshold, aligned=True)
+        search = bert_search(k=self.k, threshold=self.threshold, aligned=self.aligned)
         objective = TEXT_OBJECTIVES[self.objective]
         return (TextStep(search=search, guide="original", objective=objective),)

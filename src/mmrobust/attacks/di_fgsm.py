@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrobust.attacks.base import Attack
+from mmrobust.attacks.image_attack import ImageAttack
 from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
 from mmrobust.attacks.image_search.input_diversity import InputDiversity
-from mmrobust.attacks.objectives import IMAGE_OBJECTIVES, ImageObjectiveName
-from mmrobust.attacks.steps import ImageStep, Step
 from mmrobust.quantities import Distance, NonNegativeFloat, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class DIFGSM(Attack):
+class DIFGSM(ImageAttack):
     """Diverse inputs iterative FGSM, Xie et al. 2019, arXiv:1803.06978, section 3.
 
     Fields:
@@ -21,7 +19,6 @@ class DIFGSM(Attack):
         steps: number of steps.
         momentum: 0 for the paper's DI2-FGSM, 1 for its M-DI2-FGSM.
         diversity: how often and how far an image is shrunk and padded before each gradient.
-        objective: what is maximised.
 
     Deviations:
         Steps are 1.25 eps / steps instead of one grey level, and images keep their size:
@@ -32,16 +29,13 @@ class DIFGSM(Attack):
     steps: PositiveInt = 10
     momentum: NonNegativeFloat = 0.0
     diversity: InputDiversity = InputDiversity()
-    objective: ImageObjectiveName = "positive_pair"
 
-    def recipe(self) -> tuple[Step, ...]:
-        """One image step, guided by the original captions."""
-        search = GradientAscent(
+    def search(self) -> GradientAscent:
+        """Gradient ascent on diverse inputs from the image itself."""
+        return GradientAscent(
             step_size=self.step_size,
             steps=self.steps,
             random_start="none",
             momentum=self.momentum,
             diversity=self.diversity,
         )
-        objective = IMAGE_OBJECTIVES[self.objective]
-        return (ImageStep(search=search, guide="original", objective=objective),)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrobust.attacks.base import Attack
+from mmrobust.attacks.image_attack import ImageAttack
 from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
-from mmrobust.attacks.objectives import IMAGE_OBJECTIVES, ImageObjectiveName
-from mmrobust.attacks.steps import ImageStep, Step
 from mmrobust.quantities import Distance, NonNegativeFloat, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class MIFGSM(Attack):
+class MIFGSM(ImageAttack):
     """Momentum iterative FGSM, Dong et al. 2018, arXiv:1710.06081, section 3.
 
     Fields:
         step_size: length of a step in pixel units; None for 1.25 eps / steps.
         steps: number of steps.
         momentum: decay of the gradients summed up, each over its l1 norm (paper: 1).
-        objective: what is maximised.
 
     Deviations:
         The paper steps by eps / steps, which just reaches the edge of the budget; 1.25 times as
@@ -29,15 +26,12 @@ class MIFGSM(Attack):
     step_size: Distance | None = None
     steps: PositiveInt = 10
     momentum: NonNegativeFloat = 1.0
-    objective: ImageObjectiveName = "positive_pair"
 
-    def recipe(self) -> tuple[Step, ...]:
-        """One image step, guided by the original captions."""
-        search = GradientAscent(
+    def search(self) -> GradientAscent:
+        """Gradient ascent with momentum from the image itself."""
+        return GradientAscent(
             step_size=self.step_size,
             steps=self.steps,
             random_start="none",
             momentum=self.momentum,
         )
-        objective = IMAGE_OBJECTIVES[self.objective]
-        return (ImageStep(search=search, guide="original", objective=objective),)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrobust.attacks.base import Attack
+from mmrobust.attacks.image_attack import ImageAttack
 from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
-from mmrobust.attacks.objectives import IMAGE_OBJECTIVES, ImageObjectiveName
-from mmrobust.attacks.steps import ImageStep, Step
 from mmrobust.quantities import Distance, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiScalePGD(Attack):
+class MultiScalePGD(ImageAttack):
     """PGD guided over several scales: SGA's image step against the original captions.
 
     Lu et al. 2023, arXiv:2307.14061, section 4.2.
@@ -23,7 +21,6 @@ class MultiScalePGD(Attack):
         steps: number of steps (released code: 10).
         scales: rescaled copies that guide the image beside itself (released code: these four).
         noise_std: Gaussian noise on each copy (released code: 0.05).
-        objective: what is maximised.
 
     Deviations:
         Copies are resized as in `sga`.
@@ -33,15 +30,12 @@ class MultiScalePGD(Attack):
     steps: PositiveInt = 10
     scales: tuple[PositiveFloat, ...] = (0.5, 0.75, 1.25, 1.5)
     noise_std: NonNegativeFloat = 0.05
-    objective: ImageObjectiveName = "positive_pair"
 
-    def recipe(self) -> tuple[Step, ...]:
-        """One image step, guided by the original captions."""
-        search = GradientAscent(
+    def search(self) -> GradientAscent:
+        """Gradient ascent over rescaled copies."""
+        return GradientAscent(
             step_size=self.step_size,
             steps=self.steps,
             scales=self.scales,
             noise_std=self.noise_std,
         )
-        objective = IMAGE_OBJECTIVES[self.objective]
-        return (ImageStep(search=search, guide="original", objective=objective),)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrobust.attacks.base import Attack
+from mmrobust.attacks.image_attack import ImageAttack
 from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
-from mmrobust.attacks.objectives import IMAGE_OBJECTIVES, ImageObjectiveName
-from mmrobust.attacks.steps import ImageStep, Step
 from mmrobust.quantities import Distance, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD(Attack):
+class PGD(ImageAttack):
     """PGD, Madry et al. 2018, arXiv:1706.06083, driving images away from their captions.
 
     Fields:
         step_size: length of a step in pixel units; None for 1.25 eps / steps.
         steps: number of steps.
-        objective: positive_pair (no negatives, as in the released SGA code), contrastive (with the
-            gallery's captions and images as negatives) or soft_margin.
 
     Deviations:
         Co-Attack's image mode steps by 1.25 eps / steps from a one-sided start U(0, eps) and
@@ -29,10 +25,7 @@ class PGD(Attack):
 
     step_size: Distance | None = 0.5 / 255
     steps: PositiveInt = 10
-    objective: ImageObjectiveName = "positive_pair"
 
-    def recipe(self) -> tuple[Step, ...]:
-        """One image step, guided by the original captions."""
-        search = GradientAscent(step_size=self.step_size, steps=self.steps)
-        objective = IMAGE_OBJECTIVES[self.objective]
-        return (ImageStep(search=search, guide="original", objective=objective),)
+    def search(self) -> GradientAscent:
+        """Gradient ascent from a random start."""
+        return GradientAscent(step_size=self.step_size, steps=self.steps)

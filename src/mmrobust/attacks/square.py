@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmrobust.attacks.base import Attack
+from mmrobust.attacks.image_attack import ImageAttack
 from mmrobust.attacks.image_search.square import RandomSquares
-from mmrobust.attacks.objectives import IMAGE_OBJECTIVES, ImageObjectiveName
-from mmrobust.attacks.steps import ImageStep, Step
+from mmrobust.attacks.objectives import ImageObjectiveName
 from mmrobust.quantities import Fraction, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(Attack):
+class Square(ImageAttack):
     """Square attack, Andriushchenko et al. 2020, arXiv:1912.00049.
 
     It reads scores alone: where it beats an attack by gradients, gradients are masked.
@@ -32,8 +31,6 @@ class Square(Attack):
     p_init: Fraction = 0.8
     objective: ImageObjectiveName = "soft_margin"
 
-    def recipe(self) -> tuple[Step, ...]:
-        """One image step, guided by the original captions."""
-        search = RandomSquares(queries=self.queries, p_init=self.p_init)
-        objective = IMAGE_OBJECTIVES[self.objective]
-        return (ImageStep(search=search, guide="original", objective=objective),)
+    def search(self) -> RandomSquares:
+        """Random squares, kept if they help."""
+        return RandomSquares(queries=self.queries, p_init=self.p_init)
