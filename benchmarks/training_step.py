@@ -26,8 +26,6 @@ from torch import Tensor
 from mmrobust.attacks.noise import ItemNoise
 from mmrobust.attacks.run import evaluation_mode
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.attacks.text_search.memory import TextMemory
-from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.config import build
 from mmrobust.data.prepared import load_lexicon, load_split
 from mmrobust.data.scenes.dataset import Scenes
@@ -48,7 +46,7 @@ from mmrobust.training.loop import (
     make_optimizer,
     take_step,
 )
-from mmrobust.training.mat import MAT
+from mmrobust.training.mat import MAT, adversarial_captions
 from mmrobust.training.run import build_method
 
 
@@ -96,12 +94,11 @@ def bare_passes(
     noting = TextRows(model)
     with evaluation_mode(model):
         guide = embed_images(model, batch.images)
-        captions, _ = TextSearch()(
-            TextMemory(noting, max_rows=0),  # type: ignore[arg-type]
+        captions, _ = adversarial_captions(
+            noting,  # type: ignore[arg-type]
             batch.captions,
-            lambda rows, owner: -(rows * guide[owner]).sum(dim=1),
+            guide,
             budget=TextBudget(words=method.words),
-            images=range(len(batch.captions)),
             language=language,
         )
     tokens = model.tokenize(list(noting.rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -60,13 +61,8 @@ class MAT(TrainingMethod):
         """The contrastive loss of adversarial images with adversarial captions."""
         with evaluation_mode(model):
             guide = embed_images(model, batch.images)
-            captions, text = TextSearch()(
-                TextMemory(model, max_rows=0),
-                batch.captions,
-                lambda rows, owner: -(rows * guide[owner]).sum(dim=1),
-                budget=TextBudget(words=self.words),
-                images=range(len(batch.captions)),
-                language=language,
+            captions, text = adversarial_captions(
+                model, batch.captions, guide, budget=TextBudget(words=self.words), language=language
             )
             images = adversarial_images(
                 model,
@@ -77,3 +73,25 @@ class MAT(TrainingMethod):
                 noise=noise,
             )
         return {"contrastive_adversarial": pair_loss(model, images, model.encode_text(captions))}
+
+
+def adversarial_captions(
+    model: DualEncoder,
+    captions: Sequence[str],
+    guide: Tensor,
+    *,
+    budget: TextBudget,
+    language: Language,
+) -> tuple[list[str], Tensor]:
+    """Captions within `budget` that are least similar to their images, and their embeddings.
+
+    `guide` (B, D) are the images' embeddings; the model should be in eval mode.
+    """
+    return TextSearch()(
+        TextMemory(model, max_rows=0),
+        captions,
+        lambda rows, owner: -(rows * guide[owner]).sum(dim=1),
+        budget=budget,
+        images=range(len(captions)),
+        language=language,
+    )
