@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
 from mmrobust.data.file_tree import FileTree, open_tree
 from mmrobust.data.flickr8k_text import CAPTIONS, LISTS, check_listed, read_captions, read_lists
@@ -26,6 +25,7 @@ from mmrobust.data.prepared import (
     write_labels,
 )
 from mmrobust.errors import UserError, unknown_name
+from mmrobust.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class Flickr8k:
     ) -> set[str]:
         """Fill `images` under a progress bar; the photographs' own sizes are returned."""
         resolutions = set()
-        bar = tqdm(names, desc=f"flickr8k {split}", unit="images", mininterval=1.0)
+        bar = progress_bar(iterable=names, desc=f"flickr8k {split}", unit="image")
         for row, name in enumerate(bar):
             data = photographs.read(name)
             where = photographs.where(name)

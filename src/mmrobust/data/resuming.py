@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO
 
 import requests
-from tqdm import tqdm
 
 from mmrobust.errors import UserError
+from mmrobust.progress import progress_bar
 
 ATTEMPTS = 6
 """Attempts in a row that may bring nothing new before a download is given up."""
@@ -96,7 +96,7 @@ def _copy(response: requests.Response, stream: IO[bytes], name: str, start: int)
     """Copy a response's body to `stream` under a progress bar that begins at `start` bytes."""
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else None
-    with tqdm(desc=name, initial=start, total=total, unit="B", unit_scale=True) as bar:
+    with progress_bar(desc=name, initial=start, total=total, unit="B", unit_scale=True) as bar:
         for chunk in response.iter_content(_CHUNK):
             stream.write(chunk)
             bar.update(len(chunk))

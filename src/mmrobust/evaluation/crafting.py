@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mmrobust.attacks.base import Adversarial, Attack
 from mmrobust.attacks.noise import ItemNoise
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.evaluation.retrieval import Embeddings
 from mmrobust.evaluation.subject import Subject
+from mmrobust.progress import progress_bar
 from mmrobust.threat import ThreatModel
 
 UNKNOWN = -1
@@ -96,13 +95,7 @@ def craft(
         captions=list(split.captions),
         caption_true=np.full(len(split.captions), UNKNOWN, dtype=np.int8),
     )
-    bar = tqdm(
-        total=len(items),
-        desc=name,
-        unit="image",
-        file=sys.stderr,
-        mininterval=0.5 if sys.stderr.isatty() else 10,
-    )
+    bar = progress_bar(total=len(items), desc=name, unit="image")
     for batch in source.batches(items, batch_images):
         assert batch.numbers is not None
         found = attack(

@@ -7,7 +7,6 @@ killed and resumed goes through the same batches and perturbations as one that w
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from pydantic import ConfigDict
-from tqdm import tqdm
+from torch import Tensor
 
 from mmrobust.artifacts import replacing
 from mmrobust.attacks.noise import ItemNoise
@@ -26,6 +25,7 @@ from mmrobust.data.prepared import Split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import OpenClipDualEncoder
 from mmrobust.models.encoding import to_pixels
+from mmrobust.progress import progress_bar
 from mmrobust.quantities import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from mmrobust.randomness import numpy_generator
 from mmrobust.training.base import TrainingBatch, TrainingMethod
@@ -204,14 +204,9 @@ def train(
 
 def _progress(state: TrainingState, total: int, batch_size: int) -> Iterator[int]:
     """Count the steps that are left, showing loss, items per second and time left."""
-    with tqdm(
-        total=total * batch_size,
-        initial=state.step * batch_size,
-        unit="item",
-        file=sys.stderr,
-        mininterval=0.5 if sys.stderr.isatty() else 10,
-    ) as bar:
-        for step in range(state.step, total):
+    first = state.step
+    with progress_bar(total=total * batch_size, initial=first * batch_size, unit="item") as bar:
+        for step in range(first, total):
             yield step
             bar.set_postfix(loss=f"{state.history[-1][3]:.3f}", refresh=False)
             bar.update(batch_size)
@@ -237,12 +232,23 @@ def take_step(
             f"training: the loss is {loss.item()} at step {state.step}; "
             "lower training.learning_rate"
         )
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(state.model.parameters(), max_gradient_norm)
-    state.optimizer.step()
+    descend(loss, state.model, state.optimizer, rate, max_gradient_norm)
     with torch.no_grad():
         state.model.clip_scale()
     return float(loss.detach())
+
+
+def descend(
+    loss: Tensor,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    max_gradient_norm: float,
+) -> None:
+    """One optimiser step down a loss, at a learning rate, with gradients clipped."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm)
+    optimizer.step()

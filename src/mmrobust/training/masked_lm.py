@@ -11,7 +11,6 @@ Deviations:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict
 from torch import Tensor
-from tqdm import tqdm
 
 from mmrobust.artifacts import replacing, write_json
 from mmrobust.config import build
@@ -38,10 +36,11 @@ from mmrobust.models.bert import (
     read_masked_lm,
 )
 from mmrobust.models.masked_lm import padded
+from mmrobust.progress import progress_bar
 from mmrobust.quantities import NonNegativeInt
 from mmrobust.randomness import numpy_generator, torch_generator
 from mmrobust.runfacts import RunFacts
-from mmrobust.training.loop import TrainingConfig, learning_rate_at, make_optimizer
+from mmrobust.training.loop import TrainingConfig, descend, learning_rate_at, make_optimizer
 
 FILES = (
     *("model.safetensors", "tokenizer.json", "tokenizer_config.json"),
@@ -192,12 +191,8 @@ def fit(
                 f"masked_lm.training: the loss is {loss.item()} at step {step}; "
                 "lower masked_lm.training.learning_rate"
             )
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, total, config)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
-        optimizer.step()
+        rate = learning_rate_at(step, total, config)
+        descend(loss, model, optimizer, rate, config.max_gradient_norm)
         history.append((step, float(loss.detach())))
     model.eval()
     return history
@@ -217,12 +212,7 @@ def _loss(
 
 def _progress(history: list[tuple[int, float]], total: int, batch_size: int) -> Iterator[int]:
     """Count the steps, showing loss, captions per second and time left."""
-    with tqdm(
-        total=total * batch_size,
-        unit="caption",
-        file=sys.stderr,
-        mininterval=0.5 if sys.stderr.isatty() else 10,
-    ) as bar:
+    with progress_bar(total=total * batch_size, unit="caption") as bar:
         for step in range(total):
             yield step
             bar.set_postfix(loss=f"{history[-1][1]:.3f}", refresh=False)
