@@ -24,7 +24,7 @@ from mmrobust.evaluation.intervals import (
 )
 from mmrobust.evaluation.metrics import per_image, same_queries
 from mmrobust.evaluation.records import gallery_sizes
-from mmrobust.evaluation.retrieval import of_items
+from mmrobust.evaluation.retrieval import of_items, select_outcomes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,13 +201,13 @@ def _measured(cell: Cell, measure: Measure, gallery_images: int) -> pd.DataFrame
             f"cell {cell.name} has no outcomes under {measure.protocol} "
             f"(allowed: {', '.join(cell.record['protocols'])})"
         )
-    frame = cell.outcomes
-    return frame[
-        (frame["protocol"] == measure.protocol)
-        & (frame["direction"] == measure.direction)
-        & (frame["labels"] == measure.labels)
-        & (frame["gallery_images"] == gallery_images)
-    ]
+    return select_outcomes(
+        cell.outcomes,
+        protocol=measure.protocol,
+        direction=measure.direction,
+        labels=measure.labels,
+        gallery_images=gallery_images,
+    )
 
 
 def _on_common_images(frames: Sequence[pd.DataFrame], measure: Measure) -> list[pd.DataFrame]:

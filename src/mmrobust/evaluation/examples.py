@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmrobust.evaluation.crafting import Crafted
+from mmrobust.evaluation.retrieval import select_outcomes
 from mmrobust.evaluation.subject import Subject
 from mmrobust.example_records import SCHEMA
 
@@ -56,11 +57,9 @@ class _Ranks:
 
     def __init__(self, outcomes: pd.DataFrame) -> None:
         main = outcomes["gallery_images"].iloc[0]
-        chosen = outcomes[
-            (outcomes["protocol"] == "own_pair")
-            & (outcomes["labels"] == "one_image")
-            & (outcomes["gallery_images"] == main)
-        ]
+        chosen = select_outcomes(
+            outcomes, protocol="own_pair", labels="one_image", gallery_images=main
+        )
         self._rank = chosen.set_index(["direction", "query"])["rank"].to_dict()
 
     def of(self, direction: str, query: int) -> int:

@@ -21,11 +21,13 @@ import pandas as pd
 
 from mmrobust.evaluation.cells import Cell
 from mmrobust.evaluation.intervals import (
+    Array,
     Interval,
     Resampling,
     difference_interval,
     rate_intervals,
 )
+from mmrobust.evaluation.retrieval import select_outcomes
 from mmrobust.randomness import numpy_generator
 
 MAX_ZERO_GRADIENTS = 0.01
@@ -92,23 +94,31 @@ class _Model:
     def _queries(self, name: str) -> Iterator[str]:
         """Query-only attacks of the same budget, if this is the attack that should beat them."""
         for other, theirs in self._threat_models():
-            if theirs["knowledge"] == "query" and name == self._strongest_by_gradients(other):
+            if theirs["knowledge"] == "query" and name == self._strongest_by_gradients[other]:
                 yield other
 
-    def _strongest_by_gradients(self, query: str) -> str | None:
-        """The white-box attack on images alone that does best on a query attack's own images.
+    @cached_property
+    def _strongest_by_gradients(self) -> dict[str, str | None]:
+        """By query attack, the white-box attack on images alone that does best on its images.
 
         Weaker ones may lose to queries for what they maximise, or for steps that end too early.
         """
+        return {
+            name: self._strongest_against(name)
+            for name, threat_model in self._threat_models()
+            if threat_model["knowledge"] == "query"
+        }
+
+    def _strongest_against(self, query: str) -> str | None:
         budgets = self.cells[query].record["threat_model"]
         leads = {}
         for name, ours in self._threat_models():
             by_gradients = self.cells[name].record["checks"].get("zero_gradients") is not None
             on_images = ours["text"] is None and _same_budgets(ours, budgets)
             if ours["knowledge"] == "white_box" and by_gradients and on_images:
-                difference = self._difference(query, name)
-                if difference is not None:
-                    leads[name] = difference.value
+                both = self._on_both(query, name)
+                if len(both):
+                    leads[name] = _lead(both)
         return max(leads, key=leads.__getitem__, default=None)
 
     def _transfers(self, record: Record) -> Iterator[str]:
@@ -195,12 +205,17 @@ class _Model:
 
     def _difference(self, one: str, other: str) -> _Difference | None:
         """Recall of one cell less that of another; None if they have no image in common."""
-        both = pd.concat([self._hits[one], self._hits[other]], axis=1, join="inner").to_numpy()
+        both = self._on_both(one, other)
         if not len(both):
             return None
         ours, theirs = both.T
         interval = difference_interval([ours], [theirs], np.ones(len(both)), self._resampling())
-        return _Difference(value=float((ours - theirs).mean()), interval=interval, n=len(both))
+        return _Difference(value=_lead(both), interval=interval, n=len(both))
+
+    def _on_both(self, one: str, other: str) -> Array:
+        """Hits (n, 2) of two cells on the images that both have."""
+        hits = [self._hits[one], self._hits[other]]
+        return pd.concat(hits, axis=1, join="inner").to_numpy()
 
     @cached_property
     def _hits(self) -> dict[str, pd.Series[float]]:
@@ -240,6 +255,11 @@ class _Difference:
         )
 
 
+def _lead(both: Array) -> float:
+    """Recall of the first of two cells less that of the second, from hits (n, 2)."""
+    return float((both[:, 0] - both[:, 1]).mean())
+
+
 def _zero_gradients(record: Record) -> list[Flag]:
     share = record["checks"].get("zero_gradients")
     if share is None:
@@ -260,13 +280,13 @@ def _zero_gradients(record: Record) -> list[Flag]:
 
 def _hits(cell: Cell) -> pd.Series[float]:
     """1.0 or 0.0 by row of the image: whether it finds a caption of its own at rank 1."""
-    frame = cell.outcomes
-    rows = frame[
-        (frame["protocol"] == "own_pair")
-        & (frame["direction"] == "i2t")
-        & (frame["labels"] == "one_image")
-        & (frame["gallery_images"] == _smallest_gallery(cell.record["counts"])["gallery_images"])
-    ]
+    rows = select_outcomes(
+        cell.outcomes,
+        protocol="own_pair",
+        direction="i2t",
+        labels="one_image",
+        gallery_images=_smallest_gallery(cell.record["counts"])["gallery_images"],
+    )
     return pd.Series((rows["rank"] == 1).to_numpy(dtype=float), index=rows["query"])
 
 

@@ -33,6 +33,7 @@ from mmrobust.evaluation.intervals import (
     gain_intervals,
     rate_intervals,
 )
+from mmrobust.evaluation.retrieval import select_outcomes
 
 KEYS = ["protocol", "direction", "labels", "gallery_images"]
 METRICS = ("recall_at_k", "attack_success_rate", "recall_drop")
@@ -171,13 +172,13 @@ def caption_truth(outcomes: pd.DataFrame, resampling: Resampling) -> dict[str, A
         outcomes: with `caption_true`, the main gallery size first.
         resampling: number of resamples, confidence and generator.
     """
-    captions = outcomes[
-        (outcomes["protocol"] == "own_pair")
-        & (outcomes["direction"] == "t2i")
-        & (outcomes["labels"] == "one_image")
-        & (outcomes["gallery_images"] == outcomes["gallery_images"].iloc[0])
-        & (outcomes["caption_true"] >= 0)
-    ]
+    captions = select_outcomes(
+        outcomes[outcomes["caption_true"] >= 0],
+        protocol="own_pair",
+        direction="t2i",
+        labels="one_image",
+        gallery_images=outcomes["gallery_images"].iloc[0],
+    )
     if captions.empty:
         return None
     images, place = np.unique(captions["image"].to_numpy(), return_inverse=True)

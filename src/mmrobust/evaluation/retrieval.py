@@ -105,6 +105,12 @@ def of_items(outcomes: pd.DataFrame, items: Sequence[int]) -> pd.DataFrame:
     return outcomes[chosen].reset_index(drop=True)
 
 
+def select_outcomes(outcomes: pd.DataFrame, **values: str | int) -> pd.DataFrame:
+    """The outcomes, see `split_ranks`, whose columns have these values."""
+    chosen = [outcomes[column] == value for column, value in values.items()]
+    return outcomes[np.logical_and.reduce(chosen)]
+
+
 def split_ranks(embeddings: Embeddings, *, gallery_images: Sequence[int]) -> pd.DataFrame:
     """Per-sample outcomes of a whole split, cut into disjoint galleries of each size.
 
