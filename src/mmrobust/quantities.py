@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -29,15 +29,6 @@ def parse_fraction(value: object) -> object:
 PIXEL_DISTANCE_FORMAT = "distance in 0..1, as a number or a fraction such as 2/255"
 
 
-def is_pixel_distance(value: object) -> bool:
-    """Whether a configured value is a distance in pixel units of [0, 1]."""
-    try:
-        number = parse_fraction(value)
-    except ValueError:
-        return False
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= 1
-
-
 PixelDistance = Annotated[
     float,
     BeforeValidator(parse_fraction),
@@ -59,6 +50,11 @@ def is_distance(value: object) -> bool:
     return (
         isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
     )
+
+
+def is_pixel_distance(value: object) -> bool:
+    """Whether a configured value is a distance in pixel units of [0, 1]."""
+    return is_distance(value) and float(cast(float, parse_fraction(value))) <= 1
 
 
 Distance = Annotated[

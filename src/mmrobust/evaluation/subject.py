@@ -58,16 +58,14 @@ class Subject:
     @cached_property
     def clean_image(self) -> Floats:
         """Embeddings (N, D) of the clean images."""
-        rows = [range(at, min(at + 256, len(self.split.images))) for at in self._starts()]
+        n_images = len(self.split.images)
+        rows = [range(at, min(at + 256, n_images)) for at in range(0, n_images, 256)]
         return np.concatenate([self.embed_pixels(self.pixels(chunk)) for chunk in rows])
 
     @cached_property
     def clean_text(self) -> Floats:
         """Embeddings (C, D) of the clean captions."""
         return embed_captions(self.model, self.split.captions).cpu().numpy()
-
-    def _starts(self) -> range:
-        return range(0, len(self.split.images), 256)
 
     def pixels(self, rows: Sequence[int]) -> torch.Tensor:
         """Images (n, 3, H, W) of the split on the model's device."""
