@@ -101,6 +101,16 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
         ("ensembles/pgd", STRONG, "the name is taken"),
         ("ensembles/s", {**STRONG, "threat_model": "image_2_255"}, "'sga' has a larger budget"),
         ("ensembles/s", {**STRONG, "members": ["bert_attack"]}, "has a larger budget"),
+        (
+            "ensembles/s",
+            {"threat_model": "query_2_255", "members": ["pgd"]},
+            r"'pgd' knows another thing of the model \(white_box\) .* allows \(query\)",
+        ),
+        (
+            "ensembles/s",
+            {"threat_model": "transfer_2_255_1word", "members": ["sga"]},
+            r"'sga' knows another .*\(white_box\) .* allows \(transfer from standard\)",
+        ),
         ("ensembles/s", {**STRONG, "members": ["apgd"], "items": 20}, "10 items, fewer than"),
         ("ensembles/s", {**STRONG, "members": ["apgd"]}, "10 items, fewer than"),
         (

@@ -44,6 +44,12 @@ def _check_ensemble(study: Study, name: str, ensemble: Section, where: str) -> N
         if member not in study.attacks:
             raise unknown_name(f"attack in {place}.members:", member, study.attacks)
         budgets = threat_model_of(study, member, where)
+        if not _knows_no_more(budgets, allowed):
+            raise UserError(
+                f"{place}.members: {member!r} knows another thing of the model "
+                f"({_knowledge(budgets)}) than the ensemble's threat model allows "
+                f"({_knowledge(allowed)})"
+            )
         norms = [_norm(of) for of in (budgets, allowed)]
         if None not in norms and norms[0] != norms[1]:
             raise UserError(
@@ -63,6 +69,20 @@ def _check_ensemble(study: Study, name: str, ensemble: Section, where: str) -> N
                 f"{place}.members: {member!r} attacks {own} items, fewer than the ensemble "
                 "(allowed: as many or more, or `standalone: false`)"
             )
+
+
+def _knows_no_more(inner: Section, outer: Section) -> bool:
+    """Whether an attacker of one knowledge can stand for one of the other.
+
+    Who knows the weights can also ask for scores alone, or craft on another model.
+    """
+    known = _knowledge(outer)
+    return known in ("white_box", _knowledge(inner))
+
+
+def _knowledge(threat_model: Section) -> str:
+    knowledge: str = threat_model.get("knowledge", "white_box")
+    return f"transfer from {threat_model['source']}" if knowledge == "transfer" else knowledge
 
 
 def _norm(threat_model: Section) -> str | None:

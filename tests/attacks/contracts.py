@@ -96,7 +96,9 @@ _BEAM = TextSearch(candidates=GrammarCandidates(), constraints=(Antonyms(),), me
 _BY_GRADIENT = TextSearch(importance=Gradient())
 
 TABLE: dict[str, list[Case]] = {
-    "adaptive": _joint(Adaptive(steps=4, rounds=2), LINF, L2, negatives=True),
+    "adaptive": _joint(Adaptive(steps=4, rounds=2), LINF, L2, negatives=True)
+    + _joint(Adaptive(direction="i2t", steps=4, rounds=2), LINF, negatives=True)
+    + _joint(Adaptive(direction="t2i", steps=4, rounds=2), LINF, negatives=True),
     "apgd": _images(APGD(steps=6, restarts=2), draws=True, negatives=True),
     "bert_attack": _texts(
         (BertAttack(), TWO_WORDS), (BertAttack(objective="away_from_image"), TWO_WORDS)

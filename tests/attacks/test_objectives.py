@@ -26,7 +26,10 @@ from mmrobust.attacks.objectives import (
     pair_contrastive,
     positive_pair,
     soft_margin,
+    soft_margin_i2t,
+    soft_margin_t2i,
     text_soft_margin,
+    text_soft_margin_t2i,
 )
 from mmrobust.errors import UserError
 
@@ -176,6 +179,8 @@ def test_soft_margin_says_how_rank_1_falls(context: Context) -> None:
     image, text = unit(3, 1), unit(6, 2)
     sharp = replace(context, scale=torch.tensor(1e4, dtype=torch.float64))
     found = soft_margin(image, text, sharp) / 1e4
+    by_images = soft_margin_i2t(image, text, sharp) / 1e4
+    by_captions = soft_margin_t2i(image, text, sharp) / 1e4
     for at in range(3):
         wrong = [r for r, owner in enumerate(TEXT_IMAGE) if owner != OWN[at]]
         own = captions_of(at)
@@ -191,6 +196,8 @@ def test_soft_margin_says_how_rank_1_falls(context: Context) -> None:
             ]
         )
         assert float(found[at]) == pytest.approx(i2t + t2i, abs=1e-3)
+        assert float(by_images[at]) == pytest.approx(i2t, abs=1e-3)
+        assert float(by_captions[at]) == pytest.approx(t2i, abs=1e-3)
 
 
 ROWS, OWNER = unit(4, 7), torch.tensor([5, 0, 3, 3])
@@ -212,6 +219,8 @@ def test_text_objectives_equal_their_sums(image: Tensor, context: Context) -> No
         for row, at, pair in zip(ROWS, of_image, pairs, strict=True)
     ]
     np.testing.assert_allclose(text_soft_margin(ROWS, OWNER, image, context), margins, rtol=1e-9)
+    of_t2i = [margin + SCALE * pair for margin, pair in zip(margins, pairs, strict=True)]
+    np.testing.assert_allclose(text_soft_margin_t2i(ROWS, OWNER, image, context), of_t2i, rtol=1e-9)
 
 
 @pytest.mark.parametrize("objective", [contrastive, soft_margin])

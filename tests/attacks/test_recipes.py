@@ -34,7 +34,15 @@ from mmrobust.attacks.image_search.base import Found, Objective
 from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
 from mmrobust.attacks.multi_scale_pgd import MultiScalePGD
 from mmrobust.attacks.noise import ItemNoise
-from mmrobust.attacks.objectives import Context, away_from_text, soft_margin, text_soft_margin
+from mmrobust.attacks.objectives import (
+    Context,
+    ImageObjective,
+    away_from_text,
+    soft_margin,
+    soft_margin_i2t,
+    soft_margin_t2i,
+    text_soft_margin,
+)
 from mmrobust.attacks.pgd import PGD
 from mmrobust.attacks.run import RetrievalBatch, Run
 from mmrobust.attacks.sga import SGA
@@ -269,12 +277,17 @@ def context_of(world: TinyWorld, batch: RetrievalBatch, threat_model: ThreatMode
 
 
 @torch.no_grad()
-def losses(world: TinyWorld, batch: RetrievalBatch, found: Adversarial | None = None) -> Tensor:
+def losses(
+    world: TinyWorld,
+    batch: RetrievalBatch,
+    found: Adversarial | None = None,
+    margin: ImageObjective = soft_margin,
+) -> Tensor:
     """The soft margin of each item, from scratch."""
     model = copy.deepcopy(world.model).eval()
     images, captions = (found.images, found.captions) if found else (batch.images, batch.captions)
     context = context_of(world, batch, BOTH)
-    return soft_margin(model.encode_image(images), model.encode_text(captions), context)
+    return margin(model.encode_image(images), model.encode_text(captions), context)
 
 
 ADAPTIVE = Adaptive(steps=4, rounds=2, restarts=1, text=TextSearch())
@@ -315,6 +328,23 @@ def test_the_adaptive_attack_is_no_weaker_than_one_round_of_sga(world: TinyWorld
         for attack in (ADAPTIVE, sga)
     )
     assert float(ours.mean()) > float(theirs.mean())
+
+
+@pytest.mark.parametrize(
+    ("direction", "margin"), [("i2t", soft_margin_i2t), ("t2i", soft_margin_t2i)]
+)
+def test_a_direction_alone_is_climbed_item_by_item(
+    world: TinyWorld, direction: Any, margin: ImageObjective
+) -> None:
+    batch = world.batch(list(EVERYBODY))
+    attack = replace(ADAPTIVE, direction=direction, restarts=2)
+    found = carry_out(Case(attack=attack, threat_model=BOTH), world, batch)
+    before, after = losses(world, batch, None, margin), losses(world, batch, found, margin)
+    assert bool((after >= before).all())
+    assert float((after - before).mean()) > 5
+    (step,) = attack.recipe()
+    assert isinstance(step, Alternate)
+    assert step.loss is step.image.objective is margin
 
 
 def test_of_a_round_only_what_helps_is_kept(world: TinyWorld) -> None:

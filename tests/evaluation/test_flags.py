@@ -396,6 +396,10 @@ def test_queries_are_held_against_the_strongest_attack_by_gradients(make: Make) 
     assert flags_of(cells, "fgsm", "query_beats_gradients") == []
     (flag,) = flags_of(cells, "apgd", "query_beats_gradients")
     assert (flag["raised"], flag["against"]) == (False, "square")
+    # A point of a curve attacks few images: chance must not make it the strongest.
+    few = [*cells, make("apgd_eps", range(2), zero=0.0, items=range(10))]
+    assert flags_of(few, "apgd_eps", "query_beats_gradients") == []
+    assert len(flags_of(few, "apgd", "query_beats_gradients")) == 1
 
 
 @pytest.mark.parametrize(

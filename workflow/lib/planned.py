@@ -13,6 +13,7 @@ import yaml
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.grid import evaluated_images
 from mmrobust.study import Study, parse_study
+from mmrobust.yaml_file import read_yaml
 
 CHECKPOINT = ("model.safetensors", "model.json")
 """Files of a checkpoint that an attack can be crafted on."""
@@ -36,6 +37,7 @@ def planned_study(values: Mapping[str, Any], *, files: Sequence[str | Path], cla
     where = ", ".join(shown)
     study = parse_study(values, where=where)
     for file in shown:
+        read_yaml(Path(file))  # stricter than Snakemake, which lets a key stand twice
         if Path(file).stem != study.study:
             raise UserError(f"{file}: `study` is {study.study!r}; it must be the file's name")
     known = read_claims(claims) if study.claims else {}

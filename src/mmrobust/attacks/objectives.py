@@ -121,11 +121,22 @@ def soft_margin(image: Tensor, text: Tensor, context: Context) -> Tensor:
     Image to text: the wrong captions over the own ones, as rank 1 is judged. Text to image: the
     wrong images over the own one, in the mean over captions. Of our own making.
     """
+    return soft_margin_i2t(image, text, context) + soft_margin_t2i(image, text, context)
+
+
+def soft_margin_i2t(image: Tensor, text: Tensor, context: Context) -> Tensor:
+    """The part of `soft_margin` by which image queries are judged."""
     row = context.caption_image
     pair = context.scale * (image[row] * text).sum(dim=1)  # (C,)
-    best_own = _logsumexp_by(pair, row, len(image))
+    return context.other_texts(image) - _logsumexp_by(pair, row, len(image))
+
+
+def soft_margin_t2i(image: Tensor, text: Tensor, context: Context) -> Tensor:
+    """The part of `soft_margin` by which caption queries are judged."""
+    row = context.caption_image
+    pair = context.scale * (image[row] * text).sum(dim=1)  # (C,)
     t2i = context.per_image(context.other_images(text, row) - pair)
-    return context.other_texts(image) - best_own + t2i / context.captions_per_image()
+    return t2i / context.captions_per_image()
 
 
 def embedding_divergence(image: Tensor, text: Tensor, context: Context) -> Tensor:
@@ -165,6 +176,13 @@ def text_soft_margin(rows: Tensor, owner: Tensor, image: Tensor, context: Contex
     item = context.caption_image[owner]
     pair = context.scale * (rows * image[item]).sum(dim=1)
     return context.other_images(rows, item) - 2 * pair
+
+
+def text_soft_margin_t2i(rows: Tensor, owner: Tensor, image: Tensor, context: Context) -> Tensor:
+    """What a caption adds to `soft_margin_t2i`: wrong images over the own one."""
+    item = context.caption_image[owner]
+    pair = context.scale * (rows * image[item]).sum(dim=1)
+    return context.other_images(rows, item) - pair
 
 
 def divergence(reference: Tensor, moved: Tensor) -> Tensor:

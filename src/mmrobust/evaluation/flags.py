@@ -102,6 +102,7 @@ class _Model:
         """By query attack, the white-box attack on images alone that does best on its images.
 
         Weaker ones may lose to queries for what they maximise, or for steps that end too early.
+        Attacks on more of its images come before those on fewer.
         """
         return {
             name: self._strongest_against(name)
@@ -118,7 +119,7 @@ class _Model:
             if ours["knowledge"] == "white_box" and by_gradients and on_images:
                 both = self._on_both(query, name)
                 if len(both):
-                    leads[name] = _lead(both)
+                    leads[name] = (len(both), _lead(both))
         return max(leads, key=leads.__getitem__, default=None)
 
     def _transfers(self, record: Record) -> Iterator[str]:

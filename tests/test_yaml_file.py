@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmrobust.errors import UserError
+from mmrobust.yaml_file import read_yaml
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "a.yaml: line 3: key 'a' stands twice"),
+        ("x:\n  pgd: {steps: 2}\n  pgd: {steps: 1}\n", "a.yaml: line 3: key 'pgd' stands twice"),
+        ("x: {a: 1, a: 2}\n", "a.yaml: line 1: key 'a' stands twice"),
+        ("- &one {a: 1}\n- {<<: *one, b: 2, b: 3}\n", "a.yaml: line 2: key 'b' stands twice"),
+        ("a: [1\n", "a.yaml: not valid YAML"),
+    ],
+)
+def test_what_is_amiss_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_yaml(written(tmp_path, text))
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_section_laid_over_another_is_no_repetition(tmp_path: Path) -> None:
+    text = "one: &one {a: 1, b: 2}\ntwo: {<<: *one, b: 3}\n"
+    assert read_yaml(written(tmp_path, text))["two"] == {"a": 1, "b": 3}
