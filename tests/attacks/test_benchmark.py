@@ -45,6 +45,7 @@ def test_speed_and_passes_are_printed(benchmark: Callable[..., Any]) -> None:
     assert found["objective"][0] == pytest.approx(found["objective"][1], abs=1e-4)
     rows = found["rows"]
     assert rows["plain"] > rows["batched"] > rows["rows_kept"]
+    assert rows["plain"] > 2 * rows["rows_kept"]
 
 
 def test_a_peak_is_printed(benchmark: Callable[..., Any]) -> None:
