@@ -39,6 +39,33 @@ def test_embeddings_are_unit_vectors(model: OpenClipDualEncoder) -> None:
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(4))
 
 
+def test_projections_are_the_embeddings_before_they_are_normalised(
+    model: OpenClipDualEncoder,
+) -> None:
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    tokens = model.tokenize(CAPTIONS)
+    for projected, embedded in (
+        (model.project_image(images), model.encode_image(images)),
+        (model.project_tokens(tokens), model.encode_tokens(tokens)),
+    ):
+        norms = projected.norm(dim=1, keepdim=True)
+        assert (norms - 1).abs().max() > 0.01
+        torch.testing.assert_close(projected / norms, embedded)
+    raw = embed_captions(model, CAPTIONS, encode=model.project_tokens)
+    torch.testing.assert_close(raw, model.project_tokens(tokens))
+
+
+def test_towers_train_together_or_alone(config: ModelConfig, tokenizer_file: Path) -> None:
+    model = build_model(config, tokenizer=tokenizer_file, seed=0)
+    names = {name for name, _ in model.named_parameters()}
+    image = {name for name in names if name.startswith("clip.visual.")}
+    expected = {"both": names, "image": image, "text": names - image - {"clip.logit_scale"}}
+    for towers in ("image", "both", "text"):
+        model.train_towers(towers)
+        training = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert training == expected[towers]
+
+
 def test_trimmed_captions_embed_as_padded_ones(model: OpenClipDualEncoder) -> None:
     """open_clip's own pass at the full context length is the oracle."""
     tokens = model.tokenize(CAPTIONS)

@@ -59,6 +59,18 @@ class DualEncoder(Protocol):
         ...
 
 
+class ProjectingEncoder(DualEncoder, Protocol):
+    """A dual encoder that also gives its embeddings before they are normalised."""
+
+    def project_image(self, images: Tensor) -> Tensor:
+        """Embed images (B, 3, H, W) in [0, 1] as vectors (B, D) of any norm."""
+        ...
+
+    def project_tokens(self, tokens: Tensor) -> Tensor:
+        """Embed token ids (B, T) as vectors (B, D) of any norm."""
+        ...
+
+
 @dataclass(frozen=True)
 class PiecePredictions:
     """What a masked language model expects at each position of a caption.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -109,13 +109,25 @@ class OpenClipDualEncoder(nn.Module):
         """Factor (), > 0, on cosine similarities before the softmax."""
         return cast(Tensor, self.clip.logit_scale).exp()
 
+    def train_towers(self, towers: Literal["both", "image", "text"]) -> None:
+        """Let the parameters of some towers train and no others; the scale only with both."""
+        image = {id(parameter) for parameter in cast(nn.Module, self.clip.visual).parameters()}
+        for parameter in self.clip.parameters():
+            is_scale = parameter is self.clip.logit_scale
+            tower = "scale" if is_scale else "image" if id(parameter) in image else "text"
+            parameter.requires_grad_(towers in ("both", tower))
+
     @torch.no_grad()
     def clip_scale(self) -> None:
         """Bring the learned scale back to at most 100, as CLIP does after each step."""
         cast(Tensor, self.clip.logit_scale).clamp_(max=MAX_LOGIT_SCALE)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W) in [0, 1], of any size, as unit vectors (B, D).
+        """Embed images (B, 3, H, W) in [0, 1], of any size, as unit vectors (B, D)."""
+        return F.normalize(self.project_image(images), dim=-1)
+
+    def project_image(self, images: Tensor) -> Tensor:
+        """Embed images (B, 3, H, W) in [0, 1] as vectors (B, D) of any norm.
 
         An image of another size than the tower's is resized, with gradients: one that was
         attacked on a model of one input size can be shown to a model of another.
@@ -124,7 +136,7 @@ class OpenClipDualEncoder(nn.Module):
         size = _side_lengths(visual.image_size)
         if tuple(images.shape[-2:]) != size:
             images = F.interpolate(images, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-        return F.normalize(visual((images - self.mean) / self.std), dim=-1)
+        return cast(Tensor, visual((images - self.mean) / self.std))
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         """Token ids (B, T), int64, on the CPU; T is the longest caption's length, rest padded."""
@@ -146,7 +158,11 @@ class OpenClipDualEncoder(nn.Module):
         return [(stop - n, stop) for n, stop in zip(pieces, stops, strict=True)]
 
     def encode_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
-        """Embed token ids (B, T), T up to the context length, as unit vectors (B, D).
+        """Embed token ids (B, T), T up to the context length, as unit vectors (B, D)."""
+        return F.normalize(self.project_tokens(tokens, embedded), dim=-1)
+
+    def project_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Embed token ids (B, T) as vectors (B, D) of any norm.
 
         The towers' own parts are called, since open_clip's `encode_text` insists on T being the
         context length.
@@ -162,7 +178,7 @@ class OpenClipDualEncoder(nn.Module):
         else:  # "argmax": CLIP's end token has the highest id
             last = tokens.argmax(dim=1)
         pooled = clip.ln_final(x[torch.arange(len(tokens), device=x.device), last])  # (B, W)
-        return F.normalize(pooled @ clip.text_projection, dim=-1)
+        return cast(Tensor, pooled @ clip.text_projection)
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Embed captions as unit vectors (B, D)."""

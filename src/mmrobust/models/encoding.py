@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,22 +49,27 @@ def length_chunks(lengths: Tensor, tokens_per_chunk: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def embed_captions(
-    model: DualEncoder, captions: Sequence[str], *, tokens_per_chunk: int | None = None
+    model: DualEncoder,
+    captions: Sequence[str],
+    *,
+    encode: Callable[[Tensor], Tensor] | None = None,
+    tokens_per_chunk: int | None = None,
 ) -> Tensor:
     """Embed captions as unit vectors (C, D); each distinct caption is encoded once.
+
+    `encode` stands in for the model's `encode_tokens` where other vectors are wanted.
 
     Captions are sorted by length and encoded in chunks at the length of their longest, so that
     padding costs next to nothing and memory doesn't grow with the number of captions.
     """
+    encode = encode or model.encode_tokens
     tokens_per_chunk = tokens_per_chunk or TOKENS_PER_CHUNK[model.device.type]
     rows: dict[str, int] = {}
     index = torch.tensor([rows.setdefault(caption, len(rows)) for caption in captions])
     tokens = model.tokenize(list(rows))
     lengths = token_lengths(tokens)
     chunks = list(length_chunks(lengths, tokens_per_chunk))
-    embeddings = torch.cat(
-        [model.encode_tokens(tokens[chunk, : int(lengths[chunk[-1]])]) for chunk in chunks]
-    )
+    embeddings = torch.cat([encode(tokens[chunk, : int(lengths[chunk[-1]])]) for chunk in chunks])
     unsorted = torch.empty_like(embeddings)
     unsorted[torch.cat(chunks)] = embeddings
     return unsorted[index]

@@ -44,6 +44,14 @@ class Language:
     masked_lm: MaskedLanguageModel | None = None
     is_true: Truth | None = None
 
+    def known_words(self) -> set[str]:
+        """All words that the lexicon knows."""
+        known = set(self.stop_words)
+        for lexicon in (self.synonyms, self.alternatives, self.antonyms):
+            known.update(lexicon)
+            known.update(*lexicon.values())
+        return known
+
     def require_masked_lm(self) -> MaskedLanguageModel:
         """The masked language model; `UserError` where there is none."""
         if self.masked_lm is None:

@@ -98,10 +98,7 @@ class NewWords:
 
     def rule(self, language: Language) -> Rule:
         """The substitute is none of the language's words."""
-        known = set(language.stop_words)
-        for lexicon in (language.synonyms, language.alternatives, language.antonyms):
-            known.update(lexicon)
-            known.update(*lexicon.values())
+        known = language.known_words()
         return lambda word, substitute: substitute not in known
 
 
