@@ -36,18 +36,19 @@ from mmrobust.models.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
+from mmrobust.randomness import torch_generator
 from mmrobust.study import Study, load_study
-from mmrobust.threat import TextBudget
-from mmrobust.training.base import TrainingBatch
+from mmrobust.training.base import Setting, TrainingBatch
 from mmrobust.training.loop import (
-    PairSampler,
     TrainingConfig,
     TrainingState,
     make_optimizer,
     take_step,
 )
-from mmrobust.training.mat import MAT, adversarial_captions
+from mmrobust.training.mat import MAT
+from mmrobust.training.pairs import PairSampler, TrainingData
 from mmrobust.training.run import build_method
+from mmrobust.training.text_adversary import adversarial_captions
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def bare_passes(
             noting,  # type: ignore[arg-type]
             batch.captions,
             guide,
-            budget=TextBudget(words=method.words),
+            batch.positives,
+            words=method.words,
             language=language,
         )
     tokens = model.tokenize(list(noting.rows))
@@ -161,7 +163,7 @@ def measure(study: Study, rounds: int) -> dict[str, object]:
         for method in (build_method(section) for section in study.defences.values())
         if isinstance(method, MAT)
     )
-    sampler = PairSampler(split, batch_size=config.batch_size, seed=0)
+    sampler = PairSampler(TrainingData.of(split), batch_size=config.batch_size, seed=0)
     state = TrainingState(model, make_optimizer(model, config), 0, [], "")
     model.train()
     steps, passes, parts = [], [], []
@@ -170,15 +172,13 @@ def measure(study: Study, rounds: int) -> dict[str, object]:
         bare = bare_passes(state, method, batch, language)
 
         def step(number: int = number) -> None:
-            take_step(
-                state,
-                method,
-                sampler.batch(number),
-                0.0,
-                config.max_gradient_norm,
+            batch = sampler.batch(number)
+            setting = Setting(
                 language=language,
                 noise=ItemNoise.of(0, "perturbations", number, items=range(config.batch_size)),
+                generator=torch_generator(0, "edits", number),
             )
+            take_step(state, method, batch, setting, 0.0, config.max_gradient_norm)
 
         step_s, part_s = seconds(step), bare.times()
         if number < 3:

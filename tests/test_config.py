@@ -94,6 +94,11 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
         ("threat_models.image_2_255.image.norm", "l1", "unknown value of f: threat_models"),
         ("defences.mat.initial", "none", "unknown defence in f: defences.mat.initial 'none'"),
         ("defences.standard.initial", "mat", "goes round in a circle"),
+        (
+            "defences.standard",
+            {"method": "fare"},
+            "f: defences.standard: method 'fare' is held to the model that it starts from; wanted",
+        ),
         ("attacks.sga.threat_model", "white", "unknown threat model in f: attacks.sga"),
         (
             "attacks.sga.threat_model",

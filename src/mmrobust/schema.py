@@ -16,9 +16,10 @@ from mmrobust.models.tokenizer import TokenizerConfig
 from mmrobust.quantities import Distance
 from mmrobust.registry import resolve
 from mmrobust.schema_errors import SAYS
-from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR
+from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR, NEEDS_ORIGINAL
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
+from mmrobust.training.base import TrainingMethod
 from mmrobust.training.loop import TrainingConfig
 from mmrobust.training.masked_lm import MaskedLMConfig
 
@@ -115,7 +116,10 @@ def study_schema() -> Schema:
         },
         "training": training,
         "threat_models": named(of(ThreatModel)),
-        "defences": named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
+        "defences": {
+            **named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
+            NEEDS_ORIGINAL: _methods_held_to_their_start(),
+        },
         "attacks": {
             **named(
                 selected(ATTACKS, "method", {"threat_model": {"type": "string"}}, of_an_attack)
@@ -151,6 +155,15 @@ def _attack_facts(name: str) -> Schema:
         "uses_gradients": attack.uses_gradients(),
         "uses_masked_lm": attack.uses_masked_lm(),
     }
+
+
+def _methods_held_to_their_start() -> list[str]:
+    """Names of the training methods that are held to the model that they start from."""
+    classes = {
+        name: resolve(TRAINING_METHODS, name, kind="training method", base=TrainingMethod)
+        for name in TRAINING_METHODS
+    }
+    return sorted(name for name, cls in classes.items() if cls.needs_original)
 
 
 def _datasets_that(constant: str) -> list[str]:

@@ -9,6 +9,7 @@ so a new attack or defence, which changes the schema, changes no other job's cod
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -36,6 +37,8 @@ DECIDES_TRUTH = "x-decides-truth"
 """Key of the schema that names the datasets which decide whether a caption is true."""
 HAS_GRAMMAR = "x-has-grammar"
 """Key of the schema that names the datasets which know words of the same kind."""
+NEEDS_ORIGINAL = "x-needs-original"
+"""Key of the schema that names the methods which are held to the model that they start from."""
 Section = dict[str, Any]
 
 
@@ -103,7 +106,7 @@ def parse_study(values: object, *, where: str) -> Study:
     check_attacks(study, facts, where)
     check_ensembles(study, where)
     for name in study.defences:
-        _check_start(study, name, where)
+        _check_start(study, name, sections["defences"][NEEDS_ORIGINAL], where)
     _check_image_size(study, where)
     return study
 
@@ -122,8 +125,15 @@ def _check_image_size(study: Study, where: str) -> None:
         )
 
 
-def _check_start(study: Study, name: str, where: str) -> None:
-    """Follow a defence's `initial` defences to one that starts from random weights."""
+def _check_start(study: Study, name: str, needs_original: Collection[str], where: str) -> None:
+    """Follow a defence's `initial` defences to one that starts from the study's own weights."""
+    entry = study.defences[name]
+    starts = entry.get("initial") is not None or study.model.get("pretrained") is not None
+    if entry["method"] in needs_original and not starts:
+        raise UserError(
+            f"{where}: defences.{name}: method {entry['method']!r} is held to the model that it "
+            "starts from; wanted: `initial`, the defence that it fine-tunes"
+        )
     seen = [name]
     while (initial := study.defences[seen[-1]].get("initial")) is not None:
         if initial not in study.defences:

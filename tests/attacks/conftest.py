@@ -40,7 +40,10 @@ class ToyEncoder(nn.Module):
         return torch.tensor(10.0)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        return F.normalize(self.dropout(images.flatten(1) - 0.5) @ self.weight.T, dim=-1)
+        return F.normalize(self.project_image(images), dim=-1)
+
+    def project_image(self, images: Tensor) -> Tensor:
+        return self.dropout(images.flatten(1) - 0.5) @ self.weight.T
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         rows = [[WORDS.index(word) for word in caption.split(" ")] for caption in captions]
@@ -54,10 +57,12 @@ class ToyEncoder(nn.Module):
         return [(at, at + 1) for at in range(len(caption.split(" ")))]
 
     def encode_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
+        return F.normalize(self.project_tokens(tokens, embedded), dim=-1)
+
+    def project_tokens(self, tokens: Tensor, embedded: Tensor | None = None) -> Tensor:
         self.rows_encoded += len(tokens)
         embedded = self.embed_tokens(tokens) if embedded is None else embedded
-        summed = (embedded * (tokens != 0).unsqueeze(-1)).sum(dim=1)
-        return F.normalize(summed, dim=-1)
+        return (embedded * (tokens != 0).unsqueeze(-1)).sum(dim=1)
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         return self.encode_tokens(self.tokenize(captions))

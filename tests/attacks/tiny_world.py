@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmrobust.attacks.noise import ItemNoise
-from mmrobust.attacks.objectives import Distractors, pair_contrastive
+from mmrobust.attacks.objectives import Distractors
 from mmrobust.attacks.run import RetrievalBatch
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.models.base import PiecePredictions
@@ -296,7 +296,9 @@ def tiny_world(*, steps: int = 120) -> TinyWorld:
     for step in range(1, steps + 1):
         noisy = images + 0.02 * torch.randn(images.shape, generator=generator)
         text = model.encode_text([_caption(item, words, USED) for item in ITEMS])
-        loss = pair_contrastive(model.encode_image(noisy), text, model.scale()).mean()
+        logits = model.scale() * model.encode_image(noisy) @ text.T
+        aligned = torch.arange(len(logits))
+        loss = (F.cross_entropy(logits, aligned) + F.cross_entropy(logits.T, aligned)) / 2
         for parameter, mean, gradient in zip(
             parameters, means, torch.autograd.grad(loss, parameters), strict=True
         ):  # Adam by hand: torch.optim takes seconds to import

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.config import build
@@ -15,13 +18,16 @@ from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import ModelConfig, build_model
 from mmrobust.models.encoding import to_pixels
+from mmrobust.training.base import Setting, TrainingMethod
+from mmrobust.training.fare import FARE
+from mmrobust.training.leaf import LEAF
 from mmrobust.training.loop import (
-    PairSampler,
     TrainingConfig,
     learning_rate_at,
     make_optimizer,
     train,
 )
+from mmrobust.training.pairs import TrainingData
 from mmrobust.training.standard import Standard
 
 CONFIG = TrainingConfig(epochs=1, batch_size=4, learning_rate=0.1, warmup_fraction=0.1)
@@ -36,46 +42,11 @@ def test_the_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
     assert learning_rate_at(100, 100, CONFIG) == pytest.approx(0.0)
 
 
-def test_an_epoch_visits_every_image_once_with_a_caption_of_its_own(data: Path) -> None:
-    split = load_split(data, "train")
-    sampler = PairSampler(split, batch_size=16, seed=0)
-    own = [set() for _ in split.images]
-    for caption, image in zip(split.captions, split.caption_image, strict=True):
-        own[image].add(caption)
-    for epoch in range(2):
-        seen = []
-        for step in range(3):
-            batch = sampler.batch(3 * epoch + step)
-            for pixels, caption in zip(batch.images, batch.captions, strict=True):
-                (row,) = [
-                    i
-                    for i in range(48)
-                    if torch.equal(pixels, to_pixels(split.images[i : i + 1])[0])
-                ]
-                assert caption in own[row]
-                seen.append(row)
-        assert sorted(seen) == list(range(48))
-
-
-def test_batches_depend_on_seed_and_step_alone(data: Path) -> None:
-    split = load_split(data, "train")
-    one, same = (PairSampler(split, batch_size=16, seed=0).batch(4) for _ in range(2))
-    other = PairSampler(split, batch_size=16, seed=1).batch(4)
-    assert torch.equal(one.images, same.images)
-    assert one.captions == same.captions
-    assert one.captions != other.captions
-
-
 def test_bytes_become_pixels() -> None:
     images = np.array([[[[0, 128, 255]]]], dtype=np.uint8)  # (1, 1, 1, 3)
     torch.testing.assert_close(
         to_pixels(images), torch.tensor([0.0, 128 / 255, 1.0]).view(1, 3, 1, 1)
     )
-
-
-def test_a_batch_beyond_the_data_is_refused(data: Path) -> None:
-    with pytest.raises(UserError, match=r"training\.batch_size: 49 exceeds the 48"):
-        PairSampler(load_split(data, "train"), batch_size=49, seed=0)
 
 
 def test_only_matrices_decay(tokenizer: Path, cfg: Callable[..., dict[str, Any]]) -> None:
@@ -102,7 +73,7 @@ def test_a_diverging_run_is_told(
     with pytest.raises(UserError, match="the loss is nan at step 0"):
         train(
             model,
-            load_split(data, "train"),
+            TrainingData.of(load_split(data, "train")),
             Standard(),
             CONFIG,
             language=Language(),
@@ -119,7 +90,7 @@ def test_training_learns(
     )
     history = train(
         model,
-        load_split(data, "train"),
+        TrainingData.of(load_split(data, "train")),
         Standard(),
         TrainingConfig(epochs=12, batch_size=16, learning_rate=0.003),
         language=Language(),
@@ -128,3 +99,92 @@ def test_training_learns(
     )
     first, last = (np.mean([row[3] for row in part]) for part in (history[:3], history[-3:]))
     assert last < first - 0.3
+
+
+@pytest.mark.parametrize(
+    ("method", "moves"),
+    [
+        pytest.param(FARE(steps=1), {"image"}, id="fare"),
+        pytest.param(LEAF(rho=2, constrained=False), {"text"}, id="leaf"),
+        pytest.param(Standard(towers="image"), {"image"}, id="image tower"),
+        pytest.param(Standard(), {"image", "text", "scale"}, id="both towers"),
+    ],
+)
+def test_only_what_should_train_moves(
+    method: TrainingMethod,
+    moves: set[str],
+    data: Path,
+    tokenizer: Path,
+    cfg: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    model = build_model(
+        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
+    )
+    before = copy.deepcopy(model.state_dict())
+    train(
+        model,
+        TrainingData.of(load_split(data, "train")),
+        method,
+        CONFIG,
+        language=Language(),
+        seed=0,
+        state_file=tmp_path / "state.pt",
+    )
+    moved = {
+        "image" if "visual" in name else "scale" if "logit_scale" in name else "text"
+        for name, value in model.state_dict().items()
+        if "running" not in name and "num_batches" not in name
+        if not torch.equal(value, before[name])
+    }
+    assert moved == moves
+
+
+class Killed(Exception):
+    """Stands for a signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DyingFARE(FARE):
+    """Raises when the image of a step comes up."""
+
+    dies: ClassVar[int | None] = None
+    steps_seen: ClassVar[list[int]] = []
+
+    def losses(self, model: Any, batch: Any, setting: Setting) -> dict[str, Tensor]:
+        self.steps_seen.append(len(self.steps_seen))
+        if len(self.steps_seen) == self.dies:
+            raise Killed
+        return super().losses(model, batch, setting)
+
+
+def test_a_resumed_run_is_held_to_the_same_start(
+    data: Path,
+    tokenizer: Path,
+    cfg: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(state: str) -> dict[str, Tensor]:
+        model = build_model(
+            build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
+        )
+        train(
+            model,
+            TrainingData.of(load_split(data, "train")),
+            DyingFARE(steps=1),
+            CONFIG,
+            language=Language(),
+            seed=0,
+            state_file=tmp_path / state,
+            checkpoint_seconds=0,
+        )
+        return model.state_dict()
+
+    undisturbed = run("one.pt")
+    monkeypatch.setattr(DyingFARE, "dies", len(DyingFARE.steps_seen) + 7)
+    with pytest.raises(Killed):
+        run("two.pt")
+    resumed = run("two.pt")
+    assert resumed.keys() == undisturbed.keys()
+    assert all(torch.equal(resumed[name], value) for name, value in undisturbed.items())

@@ -207,18 +207,3 @@ IMAGE_OBJECTIVES: dict[ImageObjectiveName, ImageObjective] = {
     "soft_margin": soft_margin,
 }
 """The objectives that image attacks may choose among, by name."""
-
-
-def pair_contrastive(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE loss of aligned pairs, (B,): the mean is CLIP's training loss.
-
-    Args:
-        image: (B, D) unit-norm image embeddings.
-        text: (B, D) unit-norm embeddings of one caption an image.
-        scale: () factor on the similarities.
-    """
-    logits = scale * image @ text.T  # (B, B)
-    target = torch.arange(len(image), device=image.device)
-    i2t = F.cross_entropy(logits, target, reduction="none")
-    t2i = F.cross_entropy(logits.T, target, reduction="none")
-    return (i2t + t2i) / 2

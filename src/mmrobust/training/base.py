@@ -4,25 +4,57 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
 from mmrobust.attacks.noise import ItemNoise
-from mmrobust.attacks.objectives import pair_contrastive
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.models.base import DualEncoder
-from mmrobust.threat import ImageBudget
+from mmrobust.models.base import ProjectingEncoder
+
+Towers = Literal["both", "image", "text"]
+"""Which towers of a dual encoder train; the scale of similarities only trains with both."""
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Aligned pairs: images (B, 3, H, W) in [0, 1] and one caption for each."""
+    """Images and captions of the items of a step.
+
+    Fields:
+        images: (I, 3, H, W) in [0, 1].
+        captions: C texts.
+        positives: (I, C) bool, which of them are taken to belong together; each image has a
+            caption, and each caption an image.
+    """
 
     images: Tensor
     captions: tuple[str, ...]
+    positives: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a method may use beside the model and the batch.
+
+    Fields:
+        language: what is known of the captions' language.
+        noise: draws of the I images of the batch.
+        generator: of draws that belong to no image.
+        original: the model that training started from, frozen and in eval mode; None unless the
+            method asks for it.
+    """
+
+    language: Language
+    noise: ItemNoise
+    generator: torch.Generator
+    original: ProjectingEncoder | None = None
+
+    def require_original(self) -> ProjectingEncoder:
+        """The original model, which the loop keeps for methods that ask for it."""
+        assert self.original is not None
+        return self.original
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,43 +62,30 @@ class TrainingMethod(ABC):
     """A frozen record of hyper-parameters with the losses that the one loop minimises."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    needs_original: ClassVar[bool] = False
+    """Whether the method is held to the model that it starts from."""
+
+    @abstractmethod
+    def trained(self) -> Towers:
+        """The towers that train."""
 
     @abstractmethod
     def losses(
-        self,
-        model: DualEncoder,
-        batch: TrainingBatch,
-        *,
-        language: Language,
-        noise: ItemNoise,
+        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
     ) -> dict[str, Tensor]:
         """Named scalar losses, whose sum is minimised."""
 
 
-def pair_loss(model: DualEncoder, images: Tensor, text: Tensor) -> Tensor:
-    """CLIP's loss (): mean symmetric InfoNCE of images (B, 3, H, W) and their text (B, D)."""
-    return pair_contrastive(model.encode_image(images), text, model.scale()).mean()
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveMethod(TrainingMethod):
+    """A method whose losses compare images with captions, so that either tower can train.
 
-
-def adversarial_images(
-    model: DualEncoder,
-    images: Tensor,
-    text: Tensor,
-    *,
-    search: GradientAscent,
-    budget: ImageBudget,
-    noise: ItemNoise,
-) -> Tensor:
-    """Images (B, 3, H, W) within `budget` that raise the contrastive loss against `text`.
-
-    `text` (B, D) is held fixed; the model should be in eval mode.
+    Fields:
+        towers: which ones do.
     """
-    text, scale = text.detach(), model.scale().detach()
-    found = search(
-        lambda x: pair_contrastive(model.encode_image(x), text, scale),
-        images,
-        start=None,
-        budget=budget,
-        noise=noise,
-    )
-    return found.images
+
+    towers: Towers = "both"
+
+    def trained(self) -> Towers:
+        """As configured."""
+        return self.towers

@@ -6,6 +6,7 @@ killed and resumed goes through the same batches and perturbations as one that w
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from pydantic import ConfigDict
 from torch import Tensor
@@ -21,25 +21,24 @@ from torch import Tensor
 from mmrobust.artifacts import replacing
 from mmrobust.attacks.noise import ItemNoise
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.data.prepared import Split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import OpenClipDualEncoder
-from mmrobust.models.encoding import to_pixels
 from mmrobust.progress import progress_bar
 from mmrobust.quantities import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from mmrobust.randomness import numpy_generator
-from mmrobust.training.base import TrainingBatch, TrainingMethod
+from mmrobust.randomness import torch_generator
+from mmrobust.training.base import Setting, TrainingBatch, TrainingMethod
+from mmrobust.training.pairs import Pairs, PairSampler, Positives, TrainingData
 
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """Hyper-parameters of the loop, shared by all training methods of a study.
+class OptimiserConfig:
+    """Hyper-parameters of AdamW and its schedule.
 
     Fields:
-        epochs: passes over the training images; each draws one caption an image.
-        batch_size: pairs in a step; a last incomplete batch of an epoch is left out.
+        epochs: passes over what is learned from.
+        batch_size: items in a step; a last incomplete batch of an epoch is left out.
         learning_rate: peak, reached after warm-up and followed by a cosine to zero.
         warmup_fraction: share of all steps in which the rate rises linearly.
         weight_decay: of matrices; gains, biases and the logit scale are not decayed.
@@ -56,7 +55,25 @@ class TrainingConfig:
     max_gradient_norm: PositiveFloat = 1.0
 
 
-def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(OptimiserConfig):
+    """Hyper-parameters of the loop, shared by all training methods of a study.
+
+    Fields:
+        captions_per_image: how many of a dataset's captions of an image are learned from, in
+            their order; None for all.
+        pairs: one (an item enters a step with one image and one caption, drawn anew each time) or
+            all (with all its images and captions, as multi-positives).
+        positives: item (images and captions of one item belong together) or exact (also a
+            caption and an image of another item of which it is true).
+    """
+
+    captions_per_image: PositiveInt | None = None
+    pairs: Pairs = "one"
+    positives: Positives = "item"
+
+
+def learning_rate_at(step: int, total: int, config: OptimiserConfig) -> float:
     """Rate of step `step` of `total`: linear warm-up, then a cosine that ends at zero."""
     warmup = max(1, round(config.warmup_fraction * total))
     if step < warmup:
@@ -65,7 +82,7 @@ def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimizer(model: torch.nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices only, as CLIP trains (section 2.5)."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -73,35 +90,6 @@ def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opti
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
-
-
-class PairSampler:
-    """Batches of aligned pairs: each epoch visits every image once, with one of its captions."""
-
-    def __init__(self, split: Split, *, batch_size: int, seed: int) -> None:
-        if batch_size > len(split.images):
-            raise UserError(
-                f"training.batch_size: {batch_size} exceeds the {len(split.images)} training images"
-            )
-        self._split = split
-        self._batch_size = batch_size
-        self._seed = seed
-        self._captions_of = np.split(
-            np.arange(len(split.captions)),
-            np.searchsorted(split.caption_image, np.arange(1, len(split.images))),
-        )
-        self.steps_per_epoch = len(split.images) // batch_size
-
-    def batch(self, step: int) -> TrainingBatch:
-        """The pairs of a step, counted from the start of training."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = numpy_generator(self._seed, "order", epoch).permutation(len(self._split.images))
-        rows = order[position * self._batch_size : (position + 1) * self._batch_size]
-        choice = numpy_generator(self._seed, "captions", step)
-        captions = tuple(
-            self._split.captions[choice.choice(self._captions_of[row])] for row in rows
-        )
-        return TrainingBatch(to_pixels(self._split.images[rows]), captions)
 
 
 @dataclass
@@ -149,7 +137,7 @@ class TrainingState:
 
 def train(
     model: OpenClipDualEncoder,
-    split: Split,
+    data: TrainingData,
     method: TrainingMethod,
     config: TrainingConfig,
     *,
@@ -163,7 +151,7 @@ def train(
 
     Args:
         model: the model, already on its device.
-        split: the training split.
+        data: what is learned from.
         method: what is minimised.
         config: hyper-parameters of the loop.
         language: what methods that attack text know of the language.
@@ -175,7 +163,15 @@ def train(
     Raises:
         UserError: the loss is not finite, or the state file is broken.
     """
-    sampler = PairSampler(split, batch_size=config.batch_size, seed=seed)
+    sampler = PairSampler(
+        data,
+        batch_size=config.batch_size,
+        seed=seed,
+        pairs=config.pairs,
+        positives=config.positives,
+    )
+    original = frozen_copy(model) if method.needs_original else None
+    model.train_towers(method.trained())
     state = TrainingState(model, make_optimizer(model, config), 0, [], inputs)
     if state_file.exists():
         state.load(state_file)
@@ -184,15 +180,14 @@ def train(
     saved_at = time.monotonic()
     for step in _progress(state, total, config.batch_size):
         rate = learning_rate_at(step, total, config)
-        loss = take_step(
-            state,
-            method,
-            sampler.batch(step),
-            rate,
-            config.max_gradient_norm,
+        batch = sampler.batch(step)
+        setting = Setting(
             language=language,
-            noise=ItemNoise.of(seed, "perturbations", step, items=range(config.batch_size)),
+            noise=ItemNoise.of(seed, "perturbations", step, items=range(len(batch.images))),
+            generator=torch_generator(seed, "edits", step),
+            original=original,
         )
+        loss = take_step(state, method, batch, setting, rate, config.max_gradient_norm)
         state.step = step + 1
         state.history.append((step, step // sampler.steps_per_epoch, rate, loss))
         if time.monotonic() - saved_at >= checkpoint_seconds:
@@ -212,20 +207,23 @@ def _progress(state: TrainingState, total: int, batch_size: int) -> Iterator[int
             bar.update(batch_size)
 
 
+def frozen_copy(model: OpenClipDualEncoder) -> OpenClipDualEncoder:
+    """The model as it is now, in eval mode, whatever becomes of it."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
 def take_step(
     state: TrainingState,
     method: TrainingMethod,
     batch: TrainingBatch,
+    setting: Setting,
     rate: float,
     max_gradient_norm: float,
-    *,
-    language: Language,
-    noise: ItemNoise,
 ) -> float:
     """One optimiser step; the loss before it."""
     device = state.model.device
-    batch = TrainingBatch(batch.images.to(device), batch.captions)
-    losses = method.losses(state.model, batch, language=language, noise=noise)
+    batch = TrainingBatch(batch.images.to(device), batch.captions, batch.positives.to(device))
+    losses = method.losses(state.model, batch, setting)
     loss = torch.stack(list(losses.values())).sum()
     if not torch.isfinite(loss):
         raise UserError(

@@ -40,7 +40,7 @@ from mmrobust.progress import progress_bar
 from mmrobust.quantities import NonNegativeInt
 from mmrobust.randomness import numpy_generator, torch_generator
 from mmrobust.runfacts import RunFacts
-from mmrobust.training.loop import TrainingConfig, descend, learning_rate_at, make_optimizer
+from mmrobust.training.loop import OptimiserConfig, descend, learning_rate_at, make_optimizer
 
 FILES = (
     *("model.safetensors", "tokenizer.json", "tokenizer_config.json"),
@@ -67,7 +67,7 @@ class MaskedLMConfig:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     architecture: BertArchitecture | None = None
-    training: TrainingConfig | None = None
+    training: OptimiserConfig | None = None
     pretrained: PretrainedBert | None = None
     seed: NonNegativeInt = 0
 
@@ -158,7 +158,7 @@ def fit(
     model: Any,
     tokenizer: Any,
     rows: Sequence[Sequence[int]],
-    config: TrainingConfig,
+    config: OptimiserConfig,
     *,
     seed: int,
 ) -> list[tuple[int, float]]:

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
-from mmrobust.attacks.image_search.gradient_ascent import GradientAscent
-from mmrobust.attacks.noise import ItemNoise
 from mmrobust.attacks.run import evaluation_mode
-from mmrobust.attacks.text_search.base import Language
-from mmrobust.attacks.text_search.memory import TextMemory
-from mmrobust.attacks.text_search.search import TextSearch
-from mmrobust.models.base import DualEncoder
-from mmrobust.models.encoding import embed_images
-from mmrobust.quantities import NonNegativeInt, PixelDistance, PositiveInt
-from mmrobust.threat import ImageBudget, TextBudget
-from mmrobust.training.base import (
-    TrainingBatch,
-    TrainingMethod,
-    adversarial_images,
+from mmrobust.models.base import ProjectingEncoder
+from mmrobust.models.encoding import embed_captions, embed_images
+from mmrobust.quantities import Fraction, NonNegativeInt
+from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
+from mmrobust.training.image_adversary import ImageAdversary
+from mmrobust.training.losses import (
+    IMAGE_LOSSES,
+    ImageLossName,
+    clean_loss,
     pair_loss,
 )
+from mmrobust.training.text_adversary import adversarial_captions
+
+Order = Literal["text_first", "image_first", "independent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAT(TrainingMethod):
+class MAT(ImageAdversary, ContrastiveMethod):
     """Multimodal adversarial training, Waseda et al., arXiv:2405.18770, section 3.
 
     The inner maximisation is approximated one modality after the other: the caption first,
     guided by the clean image, then the image against the perturbed caption. The model learns
-    from the pair of both.
+    from the pair of both. With `augmentations` it is MAT+.
 
     Fields:
-        eps: l-inf radius in pixel units.
-        step_size: length of an inner image step.
-        steps: inner image steps.
         words: words of a caption that may be replaced.
+        order: text_first (the paper's), image_first, or independent (each against clean inputs).
+        inner_loss: what the image attack raises: contrastive, or positive_pair (no negatives).
+        clean_weight: share in 0..1 of the loss of clean pairs in what the model learns from.
 
     Deviations:
         The paper's inner steps, losses and hyper-parameters are not public. The text attack
@@ -45,53 +44,51 @@ class MAT(TrainingMethod):
         the contrastive loss, as in TeCoA; no clean pair enters the outer loss; both towers train.
     """
 
-    eps: PixelDistance = 2 / 255
-    step_size: PixelDistance = 1 / 255
-    steps: PositiveInt = 5
     words: NonNegativeInt = 1
+    order: Order = "text_first"
+    inner_loss: ImageLossName = "contrastive"
+    clean_weight: Fraction = 0.0
 
     def losses(
-        self,
-        model: DualEncoder,
-        batch: TrainingBatch,
-        *,
-        language: Language,
-        noise: ItemNoise,
+        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
     ) -> dict[str, Tensor]:
-        """The contrastive loss of adversarial images with adversarial captions."""
+        """The contrastive losses of adversarial pairs and, if they have a weight, of clean ones."""
         with evaluation_mode(model):
-            guide = embed_images(model, batch.images)
-            captions, text = adversarial_captions(
-                model, batch.captions, guide, budget=TextBudget(words=self.words), language=language
-            )
-            images = adversarial_images(
-                model,
-                batch.images,
-                text,
-                search=GradientAscent(step_size=self.step_size, steps=self.steps),
-                budget=ImageBudget(eps=self.eps),
-                noise=noise,
-            )
-        return {"contrastive_adversarial": pair_loss(model, images, model.encode_text(captions))}
+            images, captions = self._attacked(model, batch, setting)
+        text = model.encode_text(captions)
+        adversarial = pair_loss(model, images, text, batch.positives)
+        losses = {"contrastive_adversarial": (1 - self.clean_weight) * adversarial}
+        if self.clean_weight > 0:
+            losses["contrastive_clean"] = self.clean_weight * clean_loss(model, batch)
+        return losses
 
+    def _attacked(
+        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
+    ) -> tuple[Tensor, list[str]]:
+        """Adversarial images (I, 3, H, W) and C captions, in the configured order."""
+        if self.order == "image_first":
+            images = self._images(model, batch, setting, embed_captions(model, batch.captions))
+            captions, _ = self._captions(model, batch, setting, embed_images(model, images))
+            return images, captions
+        captions, text = self._captions(model, batch, setting, embed_images(model, batch.images))
+        if self.order == "independent":
+            text = embed_captions(model, batch.captions)
+        return self._images(model, batch, setting, text), captions
 
-def adversarial_captions(
-    model: DualEncoder,
-    captions: Sequence[str],
-    guide: Tensor,
-    *,
-    budget: TextBudget,
-    language: Language,
-) -> tuple[list[str], Tensor]:
-    """Captions within `budget` that are least similar to their images, and their embeddings.
+    def _captions(
+        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting, guide: Tensor
+    ) -> tuple[list[str], Tensor]:
+        return adversarial_captions(
+            model,
+            batch.captions,
+            guide,
+            batch.positives,
+            words=self.words,
+            language=setting.language,
+        )
 
-    `guide` (B, D) are the images' embeddings; the model should be in eval mode.
-    """
-    return TextSearch()(
-        TextMemory(model, max_rows=0),
-        captions,
-        lambda rows, owner: -(rows * guide[owner]).sum(dim=1),
-        budget=budget,
-        images=range(len(captions)),
-        language=language,
-    )
+    def _images(
+        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting, guide: Tensor
+    ) -> Tensor:
+        loss = IMAGE_LOSSES[self.inner_loss]
+        return self.images_against_text(model, batch, guide, setting.noise, loss=loss)

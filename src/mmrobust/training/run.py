@@ -20,6 +20,7 @@ from mmrobust.runfacts import RunFacts
 from mmrobust.training import TRAINING_METHODS
 from mmrobust.training.base import TrainingMethod
 from mmrobust.training.loop import HISTORY_COLUMNS, TrainingConfig, train
+from mmrobust.training.pairs import TrainingData
 
 
 def train_model(
@@ -54,11 +55,12 @@ def train_model(
         model = load_model(initial)
     model = model.to(cfg["device"])
     training = {**cfg["training"], **cfg["defence"].get("training", {})}
+    config = build(TrainingConfig, training, where="training")
     history = train(
         model,
-        load_split(data, "train"),
+        TrainingData.of(load_split(data, "train"), captions_per_image=config.captions_per_image),
         method,
-        build(TrainingConfig, training, where="training"),
+        config,
         language=Language(**vars(load_lexicon(data))),
         seed=cfg["seed"],
         state_file=work / "state.pt",

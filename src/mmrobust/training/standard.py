@@ -1,4 +1,4 @@
-"""Contrastive training on clean pairs: the undefended model."""
+"""Standard contrastive training, the undefended baseline."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmrobust.attacks.noise import ItemNoise
-from mmrobust.attacks.text_search.base import Language
-from mmrobust.models.base import DualEncoder
-from mmrobust.training.base import TrainingBatch, TrainingMethod, pair_loss
+from mmrobust.models.base import ProjectingEncoder
+from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
+from mmrobust.training.losses import clean_loss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standard(TrainingMethod):
-    """CLIP's symmetric contrastive loss, Radford et al. 2021, arXiv:2103.00020, section 2.3."""
+class Standard(ContrastiveMethod):
+    """CLIP's contrastive loss on clean pairs, Radford et al. 2021, arXiv:2103.00020, sec. 2.3."""
 
     def losses(
-        self,
-        model: DualEncoder,
-        batch: TrainingBatch,
-        *,
-        language: Language,
-        noise: ItemNoise,
+        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
     ) -> dict[str, Tensor]:
-        """The contrastive loss of the clean pairs."""
-        return {"contrastive": pair_loss(model, batch.images, model.encode_text(batch.captions))}
+        """The contrastive loss of the batch as it is."""
+        return {"contrastive": clean_loss(model, batch)}

@@ -1,0 +1,146 @@
+"""What a model learns from, and in which batches: images and captions by item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from mmrobust.data.prepared import Split
+from mmrobust.errors import UserError
+from mmrobust.models.encoding import to_pixels
+from mmrobust.randomness import numpy_generator
+from mmrobust.training.base import TrainingBatch
+
+Pairs = Literal["one", "all"]
+Positives = Literal["item", "exact"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Images and captions that describe the same item, in any number each.
+
+    Fields:
+        images: uint8 (n, H, W, 3) arrays, whose rows are counted on from one to the next.
+        image_item: (N,) int64, the item of each image.
+        captions: C texts.
+        caption_item: (C,) int64, the item of each caption.
+        positives: bool (C, N): the caption is true of the image.
+    """
+
+    images: Sequence[NDArray[np.uint8]]
+    image_item: NDArray[np.int64]
+    captions: Sequence[str]
+    caption_item: NDArray[np.int64]
+    positives: sp.csr_array
+
+    @classmethod
+    def of(cls, split: Split, *, captions_per_image: int | None = None) -> TrainingData:
+        """The items of a split: its images, each with its first captions (None: with all)."""
+        rank = np.arange(len(split.captions)) - np.searchsorted(
+            split.caption_image, split.caption_image
+        )
+        kept = np.flatnonzero(rank < (captions_per_image or len(split.captions)))
+        return cls(
+            images=[split.images],
+            image_item=np.arange(len(split.images)),
+            captions=[split.captions[row] for row in kept],
+            caption_item=split.caption_image[kept],
+            positives=sp.csr_array(split.positives[kept]),
+        )
+
+    @property
+    def n_items(self) -> int:
+        """Number of items; each has an image and a caption."""
+        return int(self.image_item.max()) + 1
+
+    def pixels(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Images (n, 3, H, W) in [0, 1]."""
+        starts = np.cumsum([0, *map(len, self.images)])
+        array = np.searchsorted(starts, rows, side="right") - 1
+        found: list[Any] = [
+            self.images[which][row - starts[which]]
+            for which, row in zip(array.tolist(), rows.tolist(), strict=True)
+        ]
+        return to_pixels(np.stack(found))
+
+
+class PairSampler:
+    """Batches of items: each epoch visits every item once.
+
+    Args:
+        data: what is sampled.
+        batch_size: items of a batch.
+        seed: of the order and of the draws.
+        pairs: one (an item enters with one of its images and one of its captions, drawn anew
+            each time) or all (with all of them).
+        positives: item (images and captions of the same item belong together) or exact (also
+            those of other items of which a caption is true).
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        batch_size: int,
+        seed: int,
+        pairs: Pairs = "one",
+        positives: Positives = "item",
+    ) -> None:
+        if batch_size > data.n_items:
+            raise UserError(
+                f"training.batch_size: {batch_size} exceeds the {data.n_items} training images"
+            )
+        self._data = data
+        self._batch_size = batch_size
+        self._seed = seed
+        self._pairs = pairs
+        self._positives = positives
+        self._images_of = _rows_by_item(data.image_item, data.n_items)
+        self._captions_of = _rows_by_item(data.caption_item, data.n_items)
+        self.steps_per_epoch = data.n_items // batch_size
+
+    def batch(self, step: int) -> TrainingBatch:
+        """The batch of a step, counted from the start of training."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = numpy_generator(self._seed, "order", epoch).permutation(self._data.n_items)
+        items = order[position * self._batch_size : (position + 1) * self._batch_size]
+        images = self._chosen(self._images_of, items, "images", step)
+        captions = self._chosen(self._captions_of, items, "captions", step)
+        return TrainingBatch(
+            images=self._data.pixels(images),
+            captions=tuple(self._data.captions[row] for row in captions),
+            positives=torch.from_numpy(self._positives_of(images, captions)),
+        )
+
+    def _chosen(
+        self, rows_of: Sequence[NDArray[np.int64]], items: NDArray[np.int64], name: str, step: int
+    ) -> NDArray[np.int64]:
+        if self._pairs == "all":
+            return np.concatenate([rows_of[item] for item in items])
+        choice = numpy_generator(self._seed, name, step)
+        return np.array([choice.choice(rows_of[item]) for item in items])
+
+    def _positives_of(
+        self, images: NDArray[np.int64], captions: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Positives (I, C) of a batch; a pair of one item is always one, true or not."""
+        data = self._data
+        own: NDArray[np.bool_] = (
+            data.image_item[images][:, None] == data.caption_item[captions][None, :]
+        )
+        if self._positives == "item":
+            return own
+        true: NDArray[np.bool_] = data.positives[captions][:, images].toarray().T
+        return np.logical_or(own, true)
+
+
+def _rows_by_item(item: NDArray[np.int64], n_items: int) -> list[NDArray[np.int64]]:
+    """Rows of each item, ascending."""
+    order = np.argsort(item, kind="stable")
+    return np.split(order, np.searchsorted(item[order], np.arange(1, n_items)))
