@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mmrobust.data.prepare import build_dataset
@@ -22,6 +23,9 @@ class DecidesTruth(Protocol):
     def truth(self, split: str, *, seed: int) -> Truth:
         """What decides the truth of captions about the images of `split`."""
 
+    def positives(self, split: str, captions: Sequence[str], *, seed: int) -> sp.csr_array:
+        """Which captions are true of which images of `split`: bool (C, N)."""
+
 
 def truth_of(dataset: Mapping[str, Any], split: str, *, data_seed: int) -> Truth | None:
     """What decides the truth of captions about a split of a study's dataset.
@@ -37,7 +41,18 @@ def truth_of(dataset: Mapping[str, Any], split: str, *, data_seed: int) -> Truth
     Raises:
         UserError: a bad section, or no such split.
     """
+    built = _that_decides(dataset)
+    return None if built is None else built.truth(split, seed=data_seed)
+
+
+def positives_of(
+    dataset: Mapping[str, Any], split: str, captions: Sequence[str], *, data_seed: int
+) -> sp.csr_array | None:
+    """Which captions are true of which images of a split, bool (C, N); None if nothing decides."""
+    built = _that_decides(dataset)
+    return None if built is None else built.positives(split, captions, seed=data_seed)
+
+
+def _that_decides(dataset: Mapping[str, Any]) -> DecidesTruth | None:
     built = build_dataset(dataset)
-    if not getattr(built, "decides_truth", False):
-        return None
-    return cast(DecidesTruth, built).truth(split, seed=data_seed)
+    return cast(DecidesTruth, built) if getattr(built, "decides_truth", False) else None

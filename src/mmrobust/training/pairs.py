@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from mmrobust.data.augmented import Augmented
 from mmrobust.data.prepared import Split
 from mmrobust.errors import UserError
 from mmrobust.models.encoding import to_pixels
@@ -40,18 +41,43 @@ class TrainingData:
     positives: sp.csr_array
 
     @classmethod
-    def of(cls, split: Split, *, captions_per_image: int | None = None) -> TrainingData:
-        """The items of a split: its images, each with its first captions (None: with all)."""
+    def of(
+        cls,
+        split: Split,
+        *,
+        captions_per_image: int | None = None,
+        augmented: Sequence[Augmented] = (),
+    ) -> TrainingData:
+        """The items of a split: its images with their first captions, and what was made of them.
+
+        Args:
+            split: the training split.
+            captions_per_image: how many of its captions an image has; None for all.
+            augmented: sets of further captions or pictures. Of a picture is taken to be true
+                what is true of its item's image.
+        """
         rank = np.arange(len(split.captions)) - np.searchsorted(
             split.caption_image, split.caption_image
         )
         kept = np.flatnonzero(rank < (captions_per_image or len(split.captions)))
+        captions = [split.captions[row] for row in kept]
+        caption_item, image_item = [split.caption_image[kept]], [np.arange(len(split.images))]
+        images, positives = [split.images], [sp.csr_array(split.positives[kept])]
+        for made in augmented:
+            item = made.items["item"].to_numpy().astype(np.int64)
+            if len(made.images):
+                images.append(made.images)
+                image_item.append(item)
+            else:
+                captions += made.items["caption"].tolist()
+                caption_item.append(item)
+                positives.append(made.positives)
         return cls(
-            images=[split.images],
-            image_item=np.arange(len(split.images)),
-            captions=[split.captions[row] for row in kept],
-            caption_item=split.caption_image[kept],
-            positives=sp.csr_array(split.positives[kept]),
+            images=images,
+            image_item=np.concatenate(image_item),
+            captions=captions,
+            caption_item=np.concatenate(caption_item),
+            positives=sp.csr_array(sp.vstack(positives))[:, np.concatenate(image_item)],
         )
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 
 from mmrobust.data.prepared import SPLITS, Split, write_prepared
 from mmrobust.data.scenes.captions import draw_captions
@@ -135,6 +136,10 @@ class Scenes:
             return are_true(captions, scenes.take(rows))
 
         return holds
+
+    def positives(self, split: str, captions: Sequence[str], *, seed: int) -> sp.csr_array:
+        """Which captions hold of which images of `split`: bool (C, N)."""
+        return positives_matrix(captions, self.image_scenes(split, seed=seed))
 
     def _renderings(self, split: str) -> int:
         return self.renderings_per_scene if split == "train" else 1

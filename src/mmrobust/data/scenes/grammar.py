@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +63,10 @@ class Propositions:
 
     def __len__(self) -> int:
         return len(self.background)
+
+    def take(self, rows: npt.NDArray[np.integer | np.bool_]) -> Propositions:
+        """The propositions of `rows` (indices or a mask), in that order."""
+        return Propositions(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def __iter__(self) -> Iterator[Proposition]:
         rows = zip(

@@ -85,6 +85,13 @@ class SceneArrays:
         """The scenes of `rows` (indices, a mask or a slice), in that order."""
         return SceneArrays(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
+    def put(self, rows: IntArray, scenes: SceneArrays) -> SceneArrays:
+        """These scenes with others at `rows`."""
+        arrays = {f.name: getattr(self, f.name).copy() for f in fields(self)}
+        for name, array in arrays.items():
+            array[rows] = getattr(scenes, name)
+        return SceneArrays(**arrays)
+
 
 def concatenate(parts: list[SceneArrays]) -> SceneArrays:
     """One batch of all scenes of `parts`, in order; `parts` is not empty."""

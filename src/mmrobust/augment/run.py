@@ -1,0 +1,116 @@
+"""The verb `augment-data`: further captions or pictures of the training items, with provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from mmrobust.augment.chunks import Job, first_captions, make_chunks, passes_over
+from mmrobust.data.augmented import UNKNOWN, Augmented, train_digests, write_augmented
+from mmrobust.data.prepared import Split, load_manifest, load_split, one_image_positives
+from mmrobust.data.truth import positives_of, truth_of
+from mmrobust.progress import progress_bar
+from mmrobust.runfacts import RunFacts
+
+
+def augment_data(cfg: Mapping[str, Any], *, data: Path, out: Path, work: Path) -> None:
+    """Make one augmented set of a prepared dataset's training split.
+
+    Args:
+        cfg: `augmentation` (an entry: `method`, `n`, optional `seed` and `workers`, and the fields
+            of the augmenter), `dataset`, `data_seed`, `device`, `threads` and `code`.
+        data: the prepared dataset; only its training split and lexicon are opened.
+        out: folder of the augmented set, see `mmrobust.data.augmented`, with `run.json`.
+        work: folder of finished chunks.
+    """
+    facts = RunFacts("augment-data")
+    entry = cfg["augmentation"]
+    job = Job(
+        entry=entry,
+        data=data,
+        dataset=cfg["dataset"],
+        data_seed=cfg["data_seed"],
+        device=cfg["device"],
+        threads=cfg["threads"],
+        code=cfg["code"],
+        work=work,
+    )
+    split = load_split(data, "train")
+    passes = passes_over(len(split.images), entry["n"])
+    missing = [one for one in passes if not job.chunk(one).exists()]
+    there = sum(one.size for one in passes) - sum(one.size for one in missing)
+    unit = job.augmenter().writes
+    with progress_bar(total=len(split.images) * entry["n"], initial=there, unit=unit) as bar:
+        for one in make_chunks(job, missing, workers=entry.get("workers", 1)):
+            bar.update(one.size)
+    write_augmented(out, gather(job, split))
+    facts.write(out / "run.json")
+
+
+def gather(job: Job, split: Split) -> Augmented:
+    """All chunks as one set, with what is known of each row."""
+    augmenter, n = job.augmenter(), int(job.entry["n"])
+    made = [job.load(one) for one in passes_over(len(split.images), n)]
+    item = np.tile(np.arange(len(split.images)), n)
+    source = first_captions(split, 0, len(split.images))[item]
+    if augmenter.writes == "caption":
+        texts = [text for one in made for text in one.values]
+        columns, positives = _of_captions(job, split, texts, item, source)
+        images = np.empty((0, *split.images.shape[1:]), dtype=np.uint8)
+    else:
+        known = [
+            np.full(len(one.values), UNKNOWN) if one.true is None else one.true for one in made
+        ]
+        columns = {"caption": None, "changed": True, "true": np.concatenate(known)}
+        positives = sp.csr_array((0, len(split.images)), dtype=np.bool_)
+        images = np.concatenate([np.asarray(one.values) for one in made])
+    manifest = load_manifest(job.data)
+    return Augmented(
+        items=pd.DataFrame(
+            {
+                "item": item,
+                "number": np.repeat(np.arange(n), len(split.images)),
+                "source_caption": source if augmenter.reads == "caption" else -1,
+                **columns,
+            }
+        ),
+        images=images,
+        positives=positives,
+        manifest={
+            "augmentation": {key: value for key, value in job.entry.items() if key != "workers"},
+            "reads": augmenter.reads,
+            "writes": augmenter.writes,
+            "code": job.code,
+            "dataset_sha256": train_digests(job.data),
+            "licence": manifest["licence"],
+            "redistributable": manifest["redistributable"],
+        },
+    )
+
+
+def _of_captions(
+    job: Job,
+    split: Split,
+    texts: Sequence[str],
+    item: NDArray[np.int64],
+    source: NDArray[np.int64],
+) -> tuple[dict[str, Any], sp.csr_array]:
+    """Columns of made captions, and of which training images they are true.
+
+    A language model may say nothing; the item's first caption stands in its place.
+    """
+    before = [split.captions[row] for row in source.tolist()]
+    captions = [text or old for text, old in zip(texts, before, strict=True)]
+    changed = [text != old for text, old in zip(captions, before, strict=True)]
+    truth = truth_of(job.dataset, "train", data_seed=job.data_seed)
+    true: Any = UNKNOWN if truth is None else truth(captions, item.tolist())
+    positives = positives_of(job.dataset, "train", captions, data_seed=job.data_seed)
+    if positives is None:
+        positives = one_image_positives(item, len(split.images))
+    return {"caption": captions, "changed": changed, "true": true}, positives

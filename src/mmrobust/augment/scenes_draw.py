@@ -1,0 +1,110 @@
+"""Pictures of what a caption of `scenes` says, with the rest imagined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from mmrobust.augment.base import Generate, Made, Modality, Source, Sources
+from mmrobust.augment.training_scenes import (
+    ScenesAugmenter,
+    misaligned_rows,
+    training_scenes,
+)
+from mmrobust.data.scenes.grammar import Propositions, parse_all
+from mmrobust.data.scenes.render import render
+from mmrobust.data.scenes.scene import MAX_OBJECTS, IntArray, SceneArrays, draw_scenes
+from mmrobust.data.scenes.truth import are_true
+from mmrobust.data.scenes.vocabulary import COLOURS, SHAPES
+from mmrobust.errors import UserError
+from mmrobust.quantities import Fraction
+
+_MAX_REDRAWS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesDraw(ScenesAugmenter):
+    """A picture of a scene of which the item's first caption is true, and which may be another.
+
+    Stands for text-to-image generation: what the caption leaves open (sizes, background, places
+    and objects that it doesn't mention) is drawn.
+
+    Fields:
+        style_shift: how far palette and texture are from the dataset's.
+        misaligned: share of the pictures of which the caption is false.
+    """
+
+    reads: ClassVar[Modality] = "caption"
+    writes: ClassVar[Modality] = "image"
+
+    style_shift: Fraction = 0.0
+    misaligned: Fraction = 0.0
+
+    def open(self, source: Source) -> Generate:
+        """Read the training captions."""
+        dataset, _ = training_scenes(source)
+
+        def generate(sources: Sources, rng: np.random.Generator) -> Made:
+            imagination, choice = rng.spawn(2)
+            captions = [source.split.captions[row] for row in sources.captions]
+            imagined = scenes_of(captions, imagination)
+            shown = imagined.take(
+                misaligned_rows(captions, imagined, choice, share=self.misaligned)
+            )
+            pictures = render(
+                shown,
+                rng,
+                image_size=dataset.image_size,
+                pixel_noise=dataset.pixel_noise,
+                style_shift=self.style_shift,
+            )
+            return Made(pictures, are_true(captions, shown))
+
+        return generate
+
+
+def scenes_of(captions: Sequence[str], rng: np.random.Generator) -> SceneArrays:
+    """Draw a scene of which each caption is true; what it leaves open is as in `draw_scenes`.
+
+    Raises:
+        UserError: a caption that the grammar can't read, or that contradicts itself.
+    """
+    said = parse_all(captions)
+    mentions = (said.colour >= 0).sum(axis=1)
+    scenes = draw_scenes(len(captions), rng)
+    todo = np.arange(len(captions))
+    for _ in range(_MAX_REDRAWS):
+        drawn = draw_scenes(len(todo), rng)
+        tried = _with_what_is_said(drawn, said.take(todo), rng)
+        fits = (drawn.n_objects >= mentions[todo]) & are_true(
+            [captions[row] for row in todo.tolist()], tried
+        )
+        scenes = scenes.put(todo[fits], tried.take(fits))
+        todo = todo[~fits]
+        if len(todo) == 0:
+            return scenes
+    raise UserError(f"scenes_draw: found no scene of which {captions[todo[0]]!r} is true")
+
+
+def _with_what_is_said(
+    scenes: SceneArrays, said: Propositions, rng: np.random.Generator
+) -> SceneArrays:
+    """Give the first objects the colours, shapes and sizes that are said, and the background."""
+    present = scenes.colour >= 0
+
+    def distinct(values: IntArray, kinds: int) -> IntArray:
+        keys = rng.random((len(values), kinds))
+        rows, slots = np.nonzero(values >= 0)
+        keys[rows, values[rows, slots]] = slots - MAX_OBJECTS  # those said come first, in order
+        return np.where(present, keys.argsort(axis=1)[:, :MAX_OBJECTS], -1)
+
+    return replace(
+        scenes,
+        colour=distinct(said.colour, len(COLOURS)),
+        shape=distinct(said.shape, len(SHAPES)),
+        size=np.where(present & (said.size >= 0), said.size, scenes.size),
+        background=np.where(said.background >= 0, said.background, scenes.background),
+    )

@@ -1,0 +1,66 @@
+"""What augmenters of `scenes` share: the scenes behind the training pictures, and misalignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmrobust.augment.base import Augmenter, Source
+from mmrobust.data.prepare import build_dataset
+from mmrobust.data.scenes.dataset import Scenes
+from mmrobust.data.scenes.scene import SceneArrays
+from mmrobust.data.scenes.truth import are_true
+from mmrobust.errors import UserError
+from mmrobust.quantities import PositiveInt
+
+_MAX_REDRAWS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesAugmenter(Augmenter):
+    """An augmenter that knows the scenes of the training pictures.
+
+    Fields:
+        distinct: how many of an item's augmentations differ, the others repeating them in turn;
+            None for all. Repeats are exact copies, and nothing else changes.
+    """
+
+    of_dataset: ClassVar[str | None] = "scenes"
+
+    distinct: PositiveInt | None = None
+
+    def draw_number(self, number: int) -> int:
+        """The draw that is repeated."""
+        return number if self.distinct is None else number % self.distinct
+
+
+def training_scenes(source: Source) -> tuple[Scenes, SceneArrays]:
+    """The dataset, and the scene of each training picture as it was drawn for it."""
+    dataset: Any = build_dataset(source.dataset)
+    return dataset, dataset.image_scenes("train", seed=source.data_seed)
+
+
+def misaligned_rows(
+    captions: Sequence[str], scenes: SceneArrays, rng: np.random.Generator, *, share: float
+) -> NDArray[np.int64]:
+    """For each of R rows the row (R,) whose scene it gets: its own, or one it doesn't describe.
+
+    Args:
+        captions: R captions, each true of the scene of its own row.
+        scenes: R scenes.
+        rng: source of the choice. The same state and a larger share move the same rows and more.
+        share: in 0..1; `round(share * R)` rows get another scene.
+    """
+    rows = np.arange(len(captions))
+    todo = rng.permutation(len(captions))[: round(share * len(captions))]
+    for _ in range(_MAX_REDRAWS):
+        if len(todo) == 0:
+            return rows
+        rows[todo] = rng.integers(len(captions), size=len(todo))
+        true = are_true([captions[row] for row in todo.tolist()], scenes.take(rows[todo]))
+        todo = todo[true]
+    raise UserError(f"misaligned: {share} is impossible among {len(captions)} items; lower it")
