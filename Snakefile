@@ -48,15 +48,23 @@ rule data:
         prepared_files(),
 
 
+rule augmentation:
+    input:
+        prepared_files(),
+        augmented_files(),
+
+
 rule models:
     input:
         prepared_files(),
+        augmented_files(),
         model_files(),
 
 
 rule evaluation:
     input:
         prepared_files(),
+        augmented_files(),
         model_files(),
         evaluation_files(),
 
@@ -64,6 +72,7 @@ rule evaluation:
 rule figures:
     input:
         prepared_files(),
+        augmented_files(),
         model_files(),
         evaluation_files(),
         figure_files(),
@@ -72,6 +81,7 @@ rule figures:
 rule claims:
     input:
         prepared_files(),
+        augmented_files(),
         model_files(),
         evaluation_files(),
         claims_file(),

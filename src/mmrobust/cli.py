@@ -72,6 +72,14 @@ def prepare_data(cfg: Cfg, out: Out) -> None:
 
 
 @app.command()
+def augment_data(cfg: Cfg, data: Data, out: Out, work: Work) -> None:
+    """Make further captions or pictures of the training items; a killed run goes on."""
+    from mmrobust.augment import run
+
+    run.augment_data(_json(cfg), data=data, out=out, work=work)
+
+
+@app.command()
 def train_tokenizer(cfg: Cfg, data: Data, out: Out) -> None:
     """Learn the small models' tokenizer from the training split's captions."""
     from mmrobust.training import tokenizer
@@ -97,6 +105,10 @@ def train_model(
     initial: Annotated[
         Path | None, typer.Option(help="Folder of the checkpoint to start from.")
     ] = None,
+    augmented: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER: an augmented set that the defence learns from."),
+    ] = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Wall time between resumable states.")
     ] = 30.0,
@@ -109,6 +121,7 @@ def train_model(
         data=data,
         tokenizer=tokenizer,
         initial=initial,
+        augmented=dict(_named_folder("--augmented", value) for value in augmented or ()),
         out=out,
         work=work,
         checkpoint_seconds=checkpoint_seconds,
@@ -139,7 +152,7 @@ def evaluate_model(
         data=data,
         model=model,
         masked_lm=masked_lm,
-        sources=dict(_named_folder(value) for value in source or ()),
+        sources=dict(_named_folder("--source", value) for value in source or ()),
         cells=cells,
         examples=examples,
         work=work,
@@ -147,10 +160,10 @@ def evaluate_model(
     run.evaluate_model(_json(cfg), folders)
 
 
-def _named_folder(value: str) -> tuple[str, Path]:
+def _named_folder(option: str, value: str) -> tuple[str, Path]:
     name, separator, folder = value.partition("=")
     if not (name and separator and folder):
-        raise UserError(f"--source: {value!r} is not NAME=FOLDER")
+        raise UserError(f"{option}: {value!r} is not NAME=FOLDER")
     return name, Path(folder)
 
 

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 
 from mmrobust.attacks import ATTACKS
 from mmrobust.attacks.base import Attack
+from mmrobust.augment import AUGMENTERS
+from mmrobust.augment.base import Augmenter
 from mmrobust.config import EvaluationConfig
 from mmrobust.data import DATASETS
 from mmrobust.models.dual_encoder import ModelConfig
@@ -16,7 +18,7 @@ from mmrobust.models.tokenizer import TokenizerConfig
 from mmrobust.quantities import Distance
 from mmrobust.registry import resolve
 from mmrobust.schema_errors import SAYS
-from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR, NEEDS_ORIGINAL
+from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR, NEEDS_ORIGINAL, OF_DATASET
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
 from mmrobust.training.base import TrainingMethod
@@ -76,10 +78,17 @@ def study_schema() -> Schema:
         }
 
     training = of(TrainingConfig)
-    of_a_defence = {
+    of_a_defence: Schema = {
         "initial": {"type": "string"},
         "training": {**training, "required": [], "minProperties": 1},
     }
+    count: Schema = {"type": "integer", "minimum": 1}
+    of_a_defence["augmentations"] = {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": count,
+    }
+    of_an_augmentation = {"seed": {"type": "integer", "minimum": 0}, "workers": count}
     of_an_attack = {"items": {"type": "integer", "minimum": 1}, "standalone": {"type": "boolean"}}
     properties: Schema = {
         "study": {"type": "string", "pattern": NAME_PATTERN},
@@ -115,6 +124,11 @@ def study_schema() -> Schema:
             SAYS: "give either `architecture` or `pretrained`",
         },
         "training": training,
+        "augmentations": {
+            **named(selected(AUGMENTERS, "method", {"n": count}, of_an_augmentation)),
+            "minProperties": 0,
+            OF_DATASET: _augmenters_of_a_dataset(),
+        },
         "threat_models": named(of(ThreatModel)),
         "defences": {
             **named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
@@ -164,6 +178,15 @@ def _methods_held_to_their_start() -> list[str]:
         for name in TRAINING_METHODS
     }
     return sorted(name for name, cls in classes.items() if cls.needs_original)
+
+
+def _augmenters_of_a_dataset() -> dict[str, str]:
+    """The augmentation methods that only one dataset can be augmented by, and which."""
+    classes = {
+        name: resolve(AUGMENTERS, name, kind="augmentation method", base=Augmenter)
+        for name in sorted(AUGMENTERS)
+    }
+    return {name: cls.of_dataset for name, cls in classes.items() if cls.of_dataset is not None}
 
 
 def _datasets_that(constant: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import jsonschema
 
+from mmrobust.augmentations import check_augmentations
 from mmrobust.curves import laid_out
 from mmrobust.ensembles import check_ensembles
 from mmrobust.errors import UserError, unknown_name
@@ -39,6 +40,8 @@ HAS_GRAMMAR = "x-has-grammar"
 """Key of the schema that names the datasets which know words of the same kind."""
 NEEDS_ORIGINAL = "x-needs-original"
 """Key of the schema that names the methods which are held to the model that they start from."""
+OF_DATASET = "x-of-dataset"
+"""Key of the schema that says which augmentation methods are of one dataset, and of which."""
 Section = dict[str, Any]
 
 
@@ -57,6 +60,7 @@ class Study:
     masked_lm: Section | None = None
     model: Section
     training: Section
+    augmentations: dict[str, Section]
     threat_models: dict[str, Section]
     defences: dict[str, Section]
     attacks: dict[str, Section]
@@ -71,6 +75,7 @@ DEFAULTS: Section = {
     "threads": 1,
     "device": "cpu",
     "tokenizer": {},
+    "augmentations": {},
     "curves": {},
     "ensembles": {},
     "claims": [],
@@ -105,6 +110,7 @@ def parse_study(values: object, *, where: str) -> Study:
     )
     check_attacks(study, facts, where)
     check_ensembles(study, where)
+    check_augmentations(study, sections["augmentations"][OF_DATASET], where)
     for name in study.defences:
         _check_start(study, name, sections["defences"][NEEDS_ORIGINAL], where)
     _check_image_size(study, where)

@@ -42,6 +42,7 @@ def test_sigkill_in_mid_epoch_changes_no_byte(
         data=data,
         tokenizer=tokenizer,
         initial=None,
+        augmented={},
         out=undisturbed / "out",
         work=undisturbed / "work",
         checkpoint_seconds=1e9,
@@ -70,11 +71,28 @@ def test_a_defence_can_start_from_another(
 
     from mmrobust.models.dual_encoder import load_model
 
-    common: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "checkpoint_seconds": 1e9}
-    train_model(cfg("standard"), initial=None, out=tmp_path / "one", work=tmp_path / "w", **common)
+    common: dict[str, Any] = {
+        "data": data,
+        "tokenizer": tokenizer,
+        "augmented": {},
+        "checkpoint_seconds": 1e9,
+    }
+    train_model(
+        cfg("standard"),
+        initial=None,
+        augmented={},
+        out=tmp_path / "one",
+        work=tmp_path / "w",
+        **common,
+    )
     still = cfg("tecoa", initial="standard", training={"epochs": 1, "learning_rate": 1e-12})
     train_model(
-        still, initial=tmp_path / "one", out=tmp_path / "two", work=tmp_path / "w", **common
+        still,
+        initial=tmp_path / "one",
+        augmented={},
+        out=tmp_path / "two",
+        work=tmp_path / "w",
+        **common,
     )
     one, two = (dict(load_model(tmp_path / name).named_parameters()) for name in ("one", "two"))
     for name, value in one.items():
@@ -98,7 +116,12 @@ def test_a_state_of_other_data_is_not_used(
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    job: dict[str, Any] = {"tokenizer": tokenizer, "initial": None, "checkpoint_seconds": 1e9}
+    job: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "initial": None,
+        "augmented": {},
+        "checkpoint_seconds": 1e9,
+    }
     short = cfg("standard", epochs=1)
     train_model(short, data=other, out=killed / "out", work=killed / "work", **job)
     train_model(short, data=other, out=tmp_path / "anew", work=tmp_path / "none", **job)
@@ -119,6 +142,7 @@ def test_a_broken_state_is_told(
             data=data,
             tokenizer=tokenizer,
             initial=None,
+            augmented={},
             out=tmp_path / "out",
             work=tmp_path,
             checkpoint_seconds=1e9,

@@ -21,7 +21,7 @@ PACKAGE = "mmrobust"
 
 # Registries name all attacks, datasets and methods. A job depends on those that its configuration
 # selects (`registered.py`), so the list itself stays out of the hash.
-REGISTRIES = frozenset(f"{PACKAGE}.{name}" for name in ("attacks", "data", "training"))
+REGISTRIES = frozenset(f"{PACKAGE}.{name}" for name in ("attacks", "augment", "data", "training"))
 
 
 class FingerprintError(Exception):

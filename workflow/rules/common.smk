@@ -36,6 +36,13 @@ SPLIT_FILES = expand(
     split=["train", "dev", "test"],
     file=["images.npy", "captions.parquet", "positives.npz"],
 )
+AUGMENTED_FILES = [
+    "manifest.json",
+    "items.parquet",
+    "images.npy",
+    "positives.npz",
+    "run.json",
+]
 MODEL_FILES = [
     "model.safetensors",
     "model.json",
@@ -60,6 +67,7 @@ RAW_DATASETS = registered.class_constant(
 wildcard_constraints:
     study=re.escape(STUDY),
     dataset=re.escape(study.dataset["name"]),
+    augmentation="|".join(map(re.escape, study.augmentations)) or "none",
     defence="|".join(map(re.escape, DEFENCES)),
     seed=r"\d+",
 

@@ -1,4 +1,4 @@
-"""The data of a study: raw files checked, then decoded once into arrays."""
+"""The data of a study: raw files checked, decoded once into arrays, and augmented."""
 
 
 # Raw files are no outputs: Snakemake deletes a job's outputs before it runs, and what was
@@ -44,3 +44,32 @@ rule prepare_data:
         out=prepared_folder,
     shell:
         "python -m mmrobust prepare-data --cfg {params.cfg:q} --out {params.out:q} > {log:q} 2>&1"
+
+
+rule augment_data:
+    input:
+        manifest="data/processed/{study}/manifest.json",
+        lexicon="data/processed/{study}/lexicon.json",
+        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+    output:
+        expand(
+            "data/augmented/{{study}}/{{augmentation}}/{file}", file=AUGMENTED_FILES
+        ),
+    log:
+        "logs/{study}/augment_data/{augmentation}.log",
+    benchmark:
+        "logs/{study}/augment_data/{augmentation}.tsv"
+    # Before trainings, which wait for it.
+    priority: 2
+    threads: augment_threads
+    resources:
+        mem_mb=4000,
+        gpu=GPUS,
+    params:
+        cfg=augment_cfg,
+        code=augment_code,
+        data=data_folder,
+        out=augmented_folder,
+    shell:
+        "python -m mmrobust augment-data --cfg {params.cfg:q} --data {params.data:q}"
+        " --out {params.out:q} --work work/augment > {log:q} 2>&1"

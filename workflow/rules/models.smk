@@ -58,6 +58,7 @@ rule train_model:
         splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
         tokenizer="results/{study}/tokenizer.json",
         initial=initial_model,
+        augmented=augmented_sets,
     output:
         expand(
             "results/{{study}}/models/{{defence}}/seed{{seed}}/{file}",
@@ -78,9 +79,10 @@ rule train_model:
         code=train_code,
         data=data_folder,
         initial=initial_option,
+        augmented=augmented_options,
         out=trained_folder,
         work=train_work,
     shell:
         "python -m mmrobust train-model --cfg {params.cfg:q} --data {params.data:q}"
-        " --tokenizer {input.tokenizer:q} {params.initial:q} --out {params.out:q}"
-        " --work {params.work:q} > {log:q} 2>&1"
+        " --tokenizer {input.tokenizer:q} {params.initial:q} {params.augmented:q}"
+        " --out {params.out:q} --work {params.work:q} > {log:q} 2>&1"

@@ -40,6 +40,22 @@ def data_cfg(wildcards):
     return as_json({"dataset": dataset, "data_seed": study.data_seed})
 
 
+def augment_cfg(wildcards):
+    """What `augment-data` needs for one augmentation."""
+    return as_json(
+        {
+            **sections("dataset", "data_seed", "threads", "device"),
+            "augmentation": study.augmentations[wildcards.augmentation],
+            "code": augment_code(wildcards),
+        }
+    )
+
+
+def augment_threads(wildcards):
+    """Compute threads of all its processes."""
+    return THREADS * study.augmentations[wildcards.augmentation].get("workers", 1)
+
+
 def tokenizer_cfg(wildcards):
     """What `train-tokenizer` needs."""
     return as_json(study.tokenizer)
@@ -141,6 +157,15 @@ def download_code(wildcards):
 
 def data_code(wildcards):
     return code_of("mmrobust.data.prepare", *dataset_modules())
+
+
+def augment_code(wildcards):
+    augmenter = registered.modules(
+        "mmrobust.augment:AUGMENTERS",
+        [study.augmentations[wildcards.augmentation]["method"]],
+        source=SOURCE,
+    )
+    return code_of("mmrobust.augment.run", *augmenter, *dataset_modules())
 
 
 def tokenizer_code(wildcards):

@@ -14,6 +14,16 @@ def prepared_files():
     )
 
 
+def augmented_files():
+    """All files of all augmented sets."""
+    return expand(
+        "data/augmented/{study}/{augmentation}/{file}",
+        study=STUDY,
+        augmentation=study.augmentations,
+        file=AUGMENTED_FILES,
+    )
+
+
 def model_files():
     """The tokenizer, the masked language model and all files of all trained models."""
     models = expand(
@@ -113,6 +123,7 @@ def everything():
     """All that a study makes."""
     return [
         *prepared_files(),
+        *augmented_files(),
         *model_files(),
         *evaluation_files(),
         *figure_files(),
@@ -130,6 +141,16 @@ def initial_model(wildcards):
         defence=[] if initial is None else initial,
         seed=wildcards.seed,
         file=["model.safetensors", "model.json", "tokenizer.json"],
+    )
+
+
+def augmented_sets(wildcards):
+    """The sets that a defence learns from beside its own captions and pictures."""
+    return expand(
+        "data/augmented/{study}/{augmentation}/{file}",
+        study=wildcards.study,
+        augmentation=study.defences[wildcards.defence].get("augmentations", {}),
+        file=AUGMENTED_FILES,
     )
 
 
@@ -184,6 +205,18 @@ def initial_option(wildcards, input):
     return ["--initial", os.path.dirname(input.initial[0])] if input.initial else []
 
 
+def augmented_options(wildcards):
+    """The options that name the folders of those sets."""
+    return [
+        word
+        for name in study.defences[wildcards.defence].get("augmentations", {})
+        for word in [
+            "--augmented",
+            f"{name}={os.path.join('data', 'augmented', wildcards.study, name)}",
+        ]
+    ]
+
+
 def model_folder(wildcards, input):
     """The folder of one trained model."""
     return os.path.dirname(input.weights)
@@ -233,6 +266,11 @@ def figures_folder(wildcards):
 def prepared_folder(wildcards):
     """The folder that `prepare-data` fills."""
     return os.path.join("data", "processed", wildcards.study)
+
+
+def augmented_folder(wildcards):
+    """The folder that `augment-data` fills."""
+    return os.path.join("data", "augmented", wildcards.study, wildcards.augmentation)
 
 
 def masked_lm_folder(wildcards):

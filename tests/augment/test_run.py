@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.augment.conftest import DATA_SEED, DATASET, Augment
+
+from mmrobust.augment import AUGMENTERS, chunks
+from mmrobust.augment.chunks import CHUNK_ITEMS, Job, build_augmenter, make_chunks, passes_over
+from mmrobust.augment.run import augment_data
+from mmrobust.data.augmented import FILES, load_augmented
+from mmrobust.data.prepared import load_split
+from mmrobust.data.truth import truth_of
+from mmrobust.errors import UserError
+
+Cfg = Callable[..., dict[str, Any]]
+OF_SCENES = [name for name in AUGMENTERS if name.startswith("scenes_")]
+
+
+@pytest.mark.parametrize("method", ["human_captions", *OF_SCENES])
+def test_every_row_says_where_it_comes_from(augment: Augment, data: Path, method: str) -> None:
+    split, made = load_split(data, "train"), augment(method)
+    items = made.items
+    assert items["item"].tolist() == list(range(300)) * 2
+    assert items["number"].tolist() == [0] * 300 + [1] * 300
+    augmenter = build_augmenter({"method": method})
+    first = np.searchsorted(split.caption_image, items["item"])
+    expected = first if augmenter.reads == "caption" else np.full(600, -1)
+    assert items["source_caption"].tolist() == expected.tolist()
+    assert made.manifest["augmentation"] == {"method": method, "n": 2}
+    assert made.manifest["code"] == "1"
+    assert made.manifest["redistributable"]
+    if augmenter.writes == "caption":
+        assert made.images.shape == (0, 24, 24, 3)
+        before = [split.captions[row] for row in first]
+        changed = [text != old for text, old in zip(items["caption"], before, strict=True)]
+        assert items["changed"].tolist() == changed
+        assert np.mean(changed) > 0.9
+    else:
+        assert made.images.shape == (600, 24, 24, 3)
+        assert items["caption"].isna().all()
+        differ = (made.images[:300] != split.images[:]).reshape(300, -1).any(axis=1)
+        assert differ.all()
+
+
+@pytest.mark.parametrize("method", ["scenes_paraphrase", "scenes_caption"])
+def test_truth_and_positives_are_the_datasets_own(
+    augment: Augment, data: Path, method: str
+) -> None:
+    knob = {"misaligned": 0.3} if method == "scenes_paraphrase" else {"error_rate": 0.3}
+    made = augment(method, **knob)
+    truth = truth_of(DATASET, "train", data_seed=DATA_SEED)
+    assert truth is not None
+    captions, item = made.items["caption"].tolist(), made.items["item"].tolist()
+    assert made.items["true"].tolist() == truth(captions, item).astype(int).tolist()
+    dense = made.positives.toarray()
+    assert dense.shape == (600, 300)
+    for row in (0, 7, 333):
+        expected = truth([captions[row]] * 300, range(300))
+        assert dense[row].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("method", ["scenes_paraphrase", "scenes_render"])
+def test_more_augmentations_begin_with_the_fewer(augment: Augment, method: str) -> None:
+    few, many = augment(method, n=1), augment(method, n=3)
+    first = many.first(1)
+    assert first.items.equals(few.items)
+    assert np.array_equal(first.images, few.images)
+    assert np.array_equal(first.positives.toarray(), few.positives.toarray())
+
+
+def test_bytes_depend_neither_on_processes_nor_on_chunks_at_hand(
+    data: Path, tmp_path: Path, cfg: Cfg
+) -> None:
+    def run(name: str, work: str, **fields: Any) -> list[bytes]:
+        section = cfg("scenes_paraphrase", 2, **fields)
+        augment_data(section, data=data, out=tmp_path / name, work=tmp_path / work)
+        return [(tmp_path / name / file).read_bytes() for file in FILES]
+
+    one = run("one", "w1")
+    assert run("two", "w2", workers=2) == one
+    stored = sorted((tmp_path / "w1").iterdir())
+    assert len(stored) == 4  # two chunks of items, twice
+    stored[1].unlink()
+    assert run("three", "w1") == one
+    assert run("other", "w3", seed=1) != one
+
+
+def test_chunks_at_hand_are_not_made_again(
+    data: Path, tmp_path: Path, cfg: Cfg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counting(job: Job, passes: Any, *, workers: int) -> Any:
+        made.append(len(passes))
+        return make_chunks(job, passes, workers=workers)
+
+    monkeypatch.setattr("mmrobust.augment.run.make_chunks", counting)
+
+    def run(folder: Path = data, **fields: Any) -> None:
+        section = cfg("scenes_paraphrase", **fields)
+        augment_data(section, data=folder, out=tmp_path / "out", work=tmp_path / "work")
+
+    for fields in ({"n": 1}, {"n": 1}, {"n": 3}, {"n": 3, "workers": 2}, {"n": 1, "code": "2"}):
+        run(**fields)
+    run(n=1, rare_word_rate=0.5)
+    assert made == [2, 0, 4, 0, 2, 2]
+
+
+def test_a_repeat_is_made_once(data: Path, tmp_path: Path, cfg: Cfg) -> None:
+    section = cfg("scenes_paraphrase", 4, distinct=2)
+    augment_data(section, data=data, out=tmp_path / "out", work=tmp_path / "work")
+    assert len(list((tmp_path / "work").iterdir())) == 4
+    captions = load_augmented(tmp_path / "out", data=data).items["caption"].to_numpy()
+    assert (captions[:600] == captions[600:]).all()
+    assert (captions[:300] != captions[300:600]).mean() > 0.9
+
+
+def test_a_model_that_says_nothing_leaves_the_first_caption(
+    data: Path, tmp_path: Path, cfg: Cfg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmrobust.augment.scenes_paraphrase.speak", lambda *_, **__: [" "] * 256)
+    monkeypatch.setattr(chunks, "CHUNK_ITEMS", 256)
+    section = cfg("scenes_paraphrase", 1)
+    section["dataset"] = {**DATASET, "splits": {"train": 256, "dev": 4, "test": 4}}
+    from mmrobust.data.scenes.dataset import Scenes
+
+    fields: dict[str, Any] = {k: v for k, v in section["dataset"].items() if k != "name"}
+    small = tmp_path / "small"
+    Scenes(**fields).prepare(small, seed=DATA_SEED)
+    augment_data(section, data=small, out=tmp_path / "out", work=tmp_path / "work")
+    items = load_augmented(tmp_path / "out", data=small).items
+    assert items["caption"].tolist() == load_split(small, "train").captions[::3]
+    assert not items["changed"].any()
+
+
+def test_blanks_become_single_spaces(
+    data: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mmrobust.augment.scenes_paraphrase.misalign_captions",
+        lambda spoken, *_, **__: [f"  {text.replace(' ', '  ')}\n" for text in spoken],
+    )
+    for caption in augment("scenes_paraphrase", n=1).items["caption"]:
+        assert caption == " ".join(caption.split())
+
+
+def test_chunks_cover_every_item_once() -> None:
+    passes = passes_over(2 * CHUNK_ITEMS + 1, 2)
+    assert [(one.number, one.start, one.stop) for one in passes[:3]] == [
+        (0, 0, CHUNK_ITEMS),
+        (0, CHUNK_ITEMS, 2 * CHUNK_ITEMS),
+        (0, 2 * CHUNK_ITEMS, 2 * CHUNK_ITEMS + 1),
+    ]
+    assert [one.number for one in passes] == [0, 0, 0, 1, 1, 1]
+
+
+def test_only_the_training_split_is_opened(data: Path, tmp_path: Path, cfg: Cfg) -> None:
+    """Without the other splits' files nothing is missed."""
+    alone = tmp_path / "alone"
+    shutil.copytree(data, alone)
+    for split in ("dev", "test"):
+        shutil.rmtree(alone / split)
+    section = cfg("scenes_paraphrase", 1)
+    augment_data(section, data=alone, out=tmp_path / "out", work=tmp_path / "work")
+    assert len(load_augmented(tmp_path / "out", data=alone).items) == 300
+
+
+def test_too_few_human_captions_are_told(augment: Augment) -> None:
+    with pytest.raises(UserError, match="human_captions: image 0 has 3 captions, so `n` is at mos"):
+        augment("human_captions", n=3)
+
+
+def test_a_set_of_other_data_is_refused(data: Path, tmp_path: Path, cfg: Cfg) -> None:
+    from mmrobust.data.scenes.dataset import Scenes
+
+    augment_data(cfg("human_captions", 1), data=data, out=tmp_path / "o", work=tmp_path / "w")
+    other = tmp_path / "other"
+    Scenes(splits={"train": 8, "dev": 4, "test": 4}, image_size=24).prepare(other, seed=1)
+    with pytest.raises(UserError, match="made from other data than"):
+        load_augmented(tmp_path / "o", data=other)
+    (tmp_path / "o" / "items.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match=r"items\.parquet: differs from manifest\.json"):
+        load_augmented(tmp_path / "o", data=data)

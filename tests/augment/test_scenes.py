@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.augment.conftest import DATA_SEED, DATASET, Augment
+
+from mmrobust.augment.scenes_draw import scenes_of
+from mmrobust.data.prepare import build_dataset
+from mmrobust.data.scenes.grammar import parse, parse_all
+from mmrobust.data.scenes.scene import SceneArrays, relations
+from mmrobust.data.scenes.truth import are_true
+from mmrobust.data.scenes.vocabulary import MEANINGS, VOCABULARY
+from mmrobust.training.pairs import TrainingData
+
+
+def first_captions() -> tuple[list[str], SceneArrays]:
+    dataset = build_dataset(DATASET)
+    scenes = dataset.image_scenes("train", seed=DATA_SEED)  # type: ignore[attr-defined]
+    captions = dataset._captions(  # type: ignore[attr-defined]
+        "train",
+        dataset.scenes(seed=DATA_SEED)["train"],
+        seed=DATA_SEED,  # type: ignore[attr-defined]
+    )
+    return captions[::3], scenes
+
+
+def rare_share(captions: list[str]) -> float:
+    words = [word for caption in captions for word in caption.split() if word in MEANINGS]
+    rare = [
+        word not in (concept[0] for concept in VOCABULARY[MEANINGS[word].kind]) for word in words
+    ]
+    return float(np.mean(rare))
+
+
+def test_a_paraphrase_means_what_the_first_caption_means(augment: Augment) -> None:
+    captions, _ = first_captions()
+    made = augment("scenes_paraphrase").items["caption"].tolist()
+    for before, after in zip(captions * 2, made, strict=True):
+        old, new = parse(before), parse(after)
+        assert old is not None
+        assert new is not None
+        links = [link if link < 0 else link // 2 for link in old.links]
+        assert old.mentions == new.mentions or set(old.mentions) == set(new.mentions)
+        assert old.background == new.background
+        assert [link if link < 0 else link // 2 for link in new.links] == links
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("method", ["scenes_paraphrase", "scenes_render", "scenes_draw"])
+def test_misalignment_is_exact(augment: Augment, method: str, share: float) -> None:
+    true = augment(method, n=1, misaligned=share).items["true"].to_numpy()
+    expected = sum(round(share * size) for size in (256, 44))
+    assert int((true == 0).sum()) == expected
+    assert int((true == 1).sum()) == 300 - expected
+
+
+def test_more_misalignment_moves_the_same_items_and_more(augment: Augment) -> None:
+    few, many = (augment("scenes_paraphrase", n=1, misaligned=share).items for share in (0.2, 0.5))
+    wrong = few["true"] == 0
+    assert (many["true"][wrong] == 0).all()
+    kept = many["true"] == 1
+    assert (few["caption"][kept] == many["caption"][kept]).all()
+
+
+def test_words_shift_and_nothing_else(augment: Augment) -> None:
+    near = augment("scenes_paraphrase", n=1).items["caption"].tolist()
+    far = augment("scenes_paraphrase", n=1, rare_word_rate=1.0).items["caption"].tolist()
+    assert rare_share(near) < 0.1
+    assert rare_share(far) > 0.95
+    one, other = parse_all(near), parse_all(far)
+    for name in ("colour", "shape", "size", "background"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_captioner_errs_as_often_as_it_is_told(augment: Augment) -> None:
+    _, scenes = first_captions()
+    exact = augment("scenes_caption", n=1).items
+    assert (exact["true"] == 1).all()
+    wrong = augment("scenes_caption", n=1, error_rate=0.2).items["caption"].tolist()
+    before, after = parse_all(exact["caption"].tolist()), parse_all(wrong)
+    assert np.array_equal(before.colour >= 0, after.colour >= 0)  # what is told stays what it was
+    for name in ("colour", "shape", "size", "background"):
+        old, new = (getattr(read, name).reshape(300, -1) for read in (before, after))
+        # A relation that comes first may turn a sentence round: mentions are compared as sets.
+        errors = np.mean([sorted(a) != sorted(b) for a, b in zip(old, new, strict=True)])
+        expected = 1 - np.mean(0.8 ** (old >= 0).sum(axis=1))
+        assert abs(errors - expected) < 4 * np.sqrt(expected * (1 - expected) / 300) + 0.03
+    assert not are_true(wrong, scenes).all()
+
+
+def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
+    captions, scenes = first_captions()
+    imagined = scenes_of(captions, np.random.default_rng(0))
+    assert are_true(captions, imagined).all()
+    for array in (imagined.colour, imagined.shape):
+        for row, count in zip(array.tolist(), imagined.n_objects.tolist(), strict=True):
+            assert len(set(row[:count])) == count
+            assert row[count:] == [-1] * (3 - count)
+    present = imagined.shape >= 0
+    pairs = present[:, :, None] & present[:, None, :] & ~np.eye(3, dtype=bool)
+    assert (relations(imagined)[pairs] >= 0).all()
+    said = parse_all(captions)
+    open_background = said.background < 0
+    same = imagined.background[open_background] == scenes.background[open_background]
+    assert 0.05 < same.mean() < 0.5  # a quarter by chance
+    assert imagined.n_objects.mean() > (said.colour >= 0).sum(axis=1).mean()
+
+
+def test_style_shifts_the_pictures_and_not_what_they_show(augment: Augment) -> None:
+    plain = augment("scenes_render", n=1)
+    shifted = augment("scenes_render", n=1, style_shift=1.0)
+    assert (shifted.items["true"] == 1).all()
+    moved = np.abs(plain.images.astype(int) - shifted.images.astype(int)).mean(axis=(1, 2, 3))
+    again = augment("scenes_render", n=2).images
+    redrawn = np.abs(again[:300].astype(int) - again[300:].astype(int)).mean(axis=(1, 2, 3))
+    assert moved.mean() > 1.5 * redrawn.mean()
+
+
+def test_training_data_holds_the_items_and_what_was_made_of_them(
+    augment: Augment, data: object
+) -> None:
+    from pathlib import Path
+
+    from mmrobust.data.prepared import load_split
+
+    assert isinstance(data, Path)
+    split = load_split(data, "train")
+    captions = augment("scenes_paraphrase", n=2)
+    pictures = augment("scenes_render", n=1)
+    pairs = TrainingData.of(split, captions_per_image=1, augmented=[captions, pictures])
+    assert pairs.image_item.tolist() == [*range(300), *range(300)]
+    assert pairs.caption_item.tolist() == [*range(300)] * 3
+    assert list(pairs.captions[:300]) == split.captions[::3]
+    assert list(pairs.captions[300:]) == captions.items["caption"].tolist()
+    dense = pairs.positives.toarray()
+    assert dense.shape == (900, 600)
+    assert np.array_equal(dense[:, :300], dense[:, 300:])  # a picture counts as its item's own
+    assert np.array_equal(dense[300:, :300], captions.positives.toarray())
+    rows = np.array([0, 299, 300, 599])
+    found = (255 * pairs.pixels(rows)).round().byte().permute(0, 2, 3, 1).numpy()
+    expected = [split.images[0], split.images[299], pictures.images[0], pictures.images[299]]
+    assert np.array_equal(found, np.stack(expected))
