@@ -38,7 +38,7 @@ from planned import Claim, planned_study, read_claims
 
 PROJECT = Path(__file__).parents[2]
 STUDIES = sorted(path.stem for path in PROJECT.glob("config/*.yaml") if path.stem != "claims")
-PHASES = {"data": "data", "models": "models", "evaluation": "evaluation", "report": "report"}
+PHASES = ("data", "augmentation", "models", "evaluation", "report")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def test_each_study_plans_every_step(plan, study):
         counts[job.rule] = counts.get(job.rule, 0) + 1
     assert counts.pop("download_data", None) == (1 if study == "flickr8k" else None)
     assert counts.pop("train_masked_lm", None) == (1 if "masked_lm" in config else None)
+    assert counts.pop("augment_data") == len(config["augmentations"])
     assert counts == {
         "prepare_data": 1,
         "train_tokenizer": 1,
@@ -226,7 +227,7 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
             assert imported, verb
             assert imported <= set(job.params["code"].split()), job.rule
     config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
-    assert len(verbs) == 7 + (study == "flickr8k") + ("masked_lm" in config)
+    assert len(verbs) == 8 + (study == "flickr8k") + ("masked_lm" in config)
 
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:
