@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmrobust.config import EvaluationConfig
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import (
     Cell,
@@ -62,9 +63,7 @@ def build(
             counts=gallery_counts(world, gallery_images=[6]),
             outcomes=outcomes,
             clean_outcomes=outcomes_of(unattacked(world), gallery_images=[6]),
-            ks=(1, 5, 10),
-            n_resamples=50,
-            confidence=0.95,
+            config=EvaluationConfig(gallery_images=(1,), ks=(1, 5, 10), n_resamples=50),
             checks={"max_perturbation": 0.0078},
         )
 

@@ -20,6 +20,7 @@ from mmrobust.attacks.fgsm import FGSM
 from mmrobust.attacks.pgd import PGD
 from mmrobust.attacks.square import Square
 from mmrobust.attacks.text_search.base import Language
+from mmrobust.config import EvaluationConfig
 from mmrobust.data.prepared import Split
 from mmrobust.evaluation.cells import Cell, Origin, build_cell, gallery_counts
 from mmrobust.evaluation.crafting import UNKNOWN, craft
@@ -124,9 +125,7 @@ def evaluated(
             counts=gallery_counts(target.embeddings(), gallery_images=[ITEMS]),
             outcomes=outcomes.assign(caption_true=np.int8(UNKNOWN)),
             clean_outcomes=cells["clean"].outcomes if name != "clean" else None,
-            ks=(1,),
-            n_resamples=20,
-            confidence=0.95,
+            config=EvaluationConfig(gallery_images=(1,), ks=(1,), n_resamples=20),
             **about,
         )
 
@@ -319,9 +318,7 @@ def make(threat_model: Callable[..., dict[str, Any]]) -> Make:
             counts={"images": 100, "captions": 200, "galleries": [gallery | positives]},
             outcomes=outcomes if items is None else of_items(outcomes, items),
             clean_outcomes=None,
-            ks=(1,),
-            n_resamples=10,
-            confidence=0.95,
+            config=EvaluationConfig(gallery_images=(1,), ks=(1,), n_resamples=10),
             checks={"zero_gradients": zero},
         )
 

@@ -53,9 +53,7 @@ def build_of_sizes(
             counts=gallery_counts(world, gallery_images=sizes),
             outcomes=outcomes_of(world, gallery_images=sizes),
             clean_outcomes=outcomes_of(unattacked(world), gallery_images=sizes),
-            ks=(1, 5),
-            n_resamples=50,
-            confidence=0.95,
+            config=EvaluationConfig(gallery_images=(1,), ks=(1, 5), n_resamples=50),
             checks={},
         )
 

@@ -162,7 +162,8 @@ def test_every_cell_is_written_with_its_budget_recounted(whole: Path) -> None:
     records = {name: cell(whole, name).record for name in CELLS}
     assert not (whole / "cells" / "last.json").exists()
     assert records["clean"]["threat_model"] is None
-    assert records["clean"]["checks"] == {}
+    assert records["clean"]["checks"].keys() == {"hard_negatives"}
+    assert records["clean"]["checks"]["hard_negatives"]["n"] == 100
     assert records["pgd"]["threat_model"] == {
         "name": "image",
         "knowledge": "white_box",

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mmrobust.config import EvaluationConfig
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import (
     Cell,
@@ -74,9 +75,7 @@ def make(
             counts=gallery_counts(world, gallery_images=[6]),
             outcomes=outcomes,
             clean_outcomes=None if is_clean else clean,
-            ks=(1, 5),
-            n_resamples=20,
-            confidence=0.95,
+            config=EvaluationConfig(gallery_images=(1,), ks=(1, 5), n_resamples=20),
             checks={},
         )
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmrobust.artifacts import replacing, write_json
+from mmrobust.config import EvaluationConfig
 from mmrobust.errors import UserError
 from mmrobust.evaluation.intervals import Resampling
 from mmrobust.evaluation.metrics import caption_truth, cell_metrics, cell_rates
@@ -101,9 +102,7 @@ def build_cell(
     counts: Mapping[str, Any],
     outcomes: pd.DataFrame,
     clean_outcomes: pd.DataFrame | None,
-    ks: Sequence[int],
-    n_resamples: int,
-    confidence: float,
+    config: EvaluationConfig,
     checks: Mapping[str, Any],
 ) -> Cell:
     """Cell with its metrics and intervals computed.
@@ -118,9 +117,7 @@ def build_cell(
         outcomes: from `retrieval.split_ranks` with `caption_true`; of all items, or of some of
             them under own_pair.
         clean_outcomes: of the same model's clean cell, whole; None if this is it.
-        ks: ranks up to k count as correct.
-        n_resamples: bootstrap resamples.
-        confidence: of the intervals, in (0, 1).
+        config: cut-offs of recall, and how intervals are resampled.
         checks: what was measured of the attack's budget; `captions_true` is added where the
             outcomes know it.
 
@@ -129,17 +126,12 @@ def build_cell(
     """
     if clean_outcomes is not None and len(outcomes) < len(clean_outcomes):
         clean_outcomes = of_items(clean_outcomes, outcomes["image"].unique().tolist())
-    rates = cell_rates(outcomes, clean_outcomes, ks=ks)
-
-    def resampling() -> Resampling:
-        # One stream for all cells and gallery sizes of a seed: they resample the same images.
-        generator = numpy_generator(origin.seed, "evaluation", "intervals")
-        return Resampling(n_resamples=n_resamples, confidence=confidence, generator=generator)
-
+    rates = cell_rates(outcomes, clean_outcomes, ks=config.ks)
     metrics = []
     for size in gallery_sizes(counts):
-        metrics += cell_metrics([r for r in rates if r.gallery_images == size], resampling())
-    truth = caption_truth(outcomes, resampling())
+        of_size = [rate for rate in rates if rate.gallery_images == size]
+        metrics += cell_metrics(of_size, interval_resampling(origin, config))
+    truth = caption_truth(outcomes, interval_resampling(origin, config))
     record = {
         "schema_version": SCHEMA_VERSION,
         "study": origin.study,
@@ -159,6 +151,15 @@ def build_cell(
         "flags": [],
     }
     return Cell(record=record, outcomes=outcomes)
+
+
+def interval_resampling(origin: Origin, config: EvaluationConfig) -> Resampling:
+    """Draws of intervals, anew: all cells and gallery sizes of a seed resample the same images."""
+    return Resampling(
+        n_resamples=config.n_resamples,
+        confidence=config.confidence,
+        generator=numpy_generator(origin.seed, "evaluation", "intervals"),
+    )
 
 
 def cell_path(root: Path, *, defence: str, seed: int, attack: str) -> Path:

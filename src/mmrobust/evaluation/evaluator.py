@@ -18,10 +18,18 @@ from mmrobust.attacks.text_search.base import Language
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.data.prepared import Split, load_manifest, load_split
 from mmrobust.errors import UserError
-from mmrobust.evaluation.cells import CLEAN, Cell, Origin, build_cell, gallery_counts
+from mmrobust.evaluation.cells import (
+    CLEAN,
+    Cell,
+    Origin,
+    build_cell,
+    gallery_counts,
+    interval_resampling,
+)
 from mmrobust.evaluation.crafting import UNKNOWN, Crafted, craft
 from mmrobust.evaluation.ensembles import WorstCase
 from mmrobust.evaluation.examples import attacked_examples
+from mmrobust.evaluation.hard_negatives import hard_negative_accuracy
 from mmrobust.evaluation.retrieval import of_items, split_ranks
 from mmrobust.evaluation.store import CellStore
 from mmrobust.evaluation.subject import Subject, drawn_items, load_language, load_subject
@@ -200,7 +208,10 @@ class Evaluator:
 
     def _compute_clean(self) -> tuple[Cell, pd.DataFrame]:
         ranks = split_ranks(self.target.embeddings(), gallery_images=self.config.gallery_images)
-        cell = self._cell(CLEAN, ranks.assign(caption_true=UNKNOWN))
+        resampling = interval_resampling(self.origin, self.config)
+        words = hard_negative_accuracy(self.target, self.language, resampling)
+        checks = {} if words is None else {"hard_negatives": words}
+        cell = self._cell(CLEAN, ranks.assign(caption_true=UNKNOWN), checks=checks)
         return cell, pd.DataFrame(columns=SCHEMA.names)
 
     def _compute_attack(self, name: str) -> tuple[Cell, pd.DataFrame]:
@@ -292,9 +303,7 @@ class Evaluator:
             counts=gallery_counts(self.target.embeddings(), gallery_images=sizes),
             outcomes=outcomes,
             clean_outcomes=None if name == CLEAN else self.clean.outcomes,
-            ks=self.config.ks,
-            n_resamples=self.config.n_resamples,
-            confidence=self.config.confidence,
+            config=self.config,
             checks=checks or {},
         )
 

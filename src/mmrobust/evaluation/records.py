@@ -26,7 +26,9 @@ METRIC_KEYS = (
 THREAT_MODEL_KEYS = ("name", "knowledge", "source", "image", "text")
 IMAGE_BUDGET_KEYS = ("norm", "eps")
 TEXT_BUDGET_KEYS = ("words", "characters", "keeps_truth")
-TRUTH_KEYS = ("value", "low", "high", "n", "interval")
+SHARE_KEYS = ("value", "low", "high", "n", "interval")
+SHARES = ("captions_true", "hard_negatives")
+"""Checks that are shares with an interval."""
 FLAG_KEYS = ("flag", "raised", "value", "low", "high", "against", "n", "says")
 
 
@@ -70,8 +72,9 @@ def _check_attack(path: Path, record: Mapping[str, Any]) -> None:
         )
     _require(path, record["attack_config"], (), "attack_config")
     _require(path, checks, (), "checks")
-    if "captions_true" in checks:
-        _require(path, checks["captions_true"], TRUTH_KEYS, "checks.captions_true")
+    for name in SHARES:
+        if name in checks:
+            _require(path, checks[name], SHARE_KEYS, f"checks.{name}")
 
 
 def _check_counts(path: Path, counts: Any) -> None:

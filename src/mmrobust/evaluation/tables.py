@@ -44,8 +44,9 @@ def tabulate(
     Args:
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
         csv: gets one row a metric of a cell, those of the main gallery size first. What a cell
-            has no value for is empty (an ensemble has no method). The share of attacked captions
-            that are still true stands under the metric `caption_truth`, which has no k.
+            has no value for is empty (an ensemble has no method). Two metrics have no k: the
+            share of attacked captions that are still true, `caption_truth`, and that of captions
+            preferred to their hard negatives, `hard_negative_accuracy`.
         json: gets the summary, see `summarise`.
         flags: gets one row a flag of a cell, raised or not, see `flags.flag_cells`.
         defences: those of the study in its order; cells of others, left from an earlier form of
@@ -104,7 +105,7 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     about |= {key: counts[key] for key in ("images", "captions", "attacked_images")}
     galleries = {of["gallery_images"]: of for of in counts["galleries"]}
     rows = []
-    for metric in [*record["metrics"], *_truth(record)]:
+    for metric in [*record["metrics"], *_shares(record)]:
         gallery = galleries[metric["gallery_images"]]
         of_gallery = {
             "gallery_captions": gallery["gallery_captions"],
@@ -131,23 +132,26 @@ def _of_attack(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _truth(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The share of attacked captions that are still true, as a row beside the metrics."""
-    truth = record["checks"].get("captions_true")
-    if truth is None:
-        return []
+def _shares(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Shares of captions that a cell's checks hold, as rows beside the metrics."""
+    metrics = {
+        "captions_true": ("caption_truth", "t2i"),
+        "hard_negatives": ("hard_negative_accuracy", "i2t"),
+    }
     return [
         {
-            **truth,
-            "metric": "caption_truth",
+            **share,
+            "metric": metrics[name][0],
             "protocol": "own_pair",
-            "direction": "t2i",
+            "direction": metrics[name][1],
             "labels": "one_image",
             "gallery_images": gallery_sizes(record["counts"])[0],
             "k": None,
-            "successes": round(truth["value"] * truth["n"]),
+            "successes": round(share["value"] * share["n"]),
             "confidence": record["metrics"][0]["confidence"],
         }
+        for name, share in record["checks"].items()
+        if name in metrics
     ]
 
 
