@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmrobust.config import EvaluationConfig
 from mmrobust.evaluation.cells import Origin, build_cell, cell_path, write_cell
 from mmrobust.evaluation.retrieval import of_items
 
@@ -88,9 +89,7 @@ def _write(
         counts={"images": N_IMAGES, "captions": len(asked["t2i"]), "galleries": galleries},
         outcomes=outcomes if items is None else of_items(outcomes, items),
         clean_outcomes=None,
-        ks=(1,),
-        n_resamples=10,
-        confidence=0.95,
+        config=EvaluationConfig(gallery_images=(1,), ks=(1,), n_resamples=10),
         checks={},
     )
     write_cell(cell_path(root, defence=defence, seed=seed, attack=attack), cell)

@@ -341,3 +341,35 @@ def test_cells_of_another_study_are_refused(tmp_path: Path, write_made_up_cell: 
 def test_unknown_claims_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"did you mean '{DROP}'"):
         judged(tmp_path / "cells", "undefended_colapses")
+
+
+def test_verdicts_are_corrected_for_the_number_of_claims(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    """Four queries won and none lost: none is drawn in 1.8 % of resamples, between the tails."""
+    cells = tmp_path / "cells"
+    write_made_up_cell(cells, defence="mat", attack="sga", correct=54)
+    write_made_up_cell(cells, defence="tecoa", attack="sga", correct=50)
+    write_made_up_cell(cells, defence="standard", attack="clean", correct=120)
+    write_made_up_cell(cells, defence="standard", attack="sga", correct=30)
+    (alone,) = judged(cells, DIFFERENCE)
+    assert alone["verdict"] == "reproduced"
+    assert float(alone["verdict_confidence"]) == pytest.approx(0.95)
+    corrected, other = judged(cells, DIFFERENCE, DROP)
+    assert other["verdict"] == "inconclusive"
+    assert corrected["verdict"] == "inconclusive"
+    assert float(corrected["verdict_confidence"]) == pytest.approx(0.975)
+    assert "reproduced by itself at 0.95, but not at the 0.975" in corrected["note"]
+    assert float(corrected["low"]) > 0  # the interval itself is not widened
+    assert corrected["low"] == alone["low"]
+
+
+def test_seeds_that_disagree_leave_a_claim_open(tmp_path: Path, write_made_up_cell: Write) -> None:
+    cells = tmp_path / "cells"
+    for seed, mat in ((0, 100), (1, 49)):
+        write_made_up_cell(cells, defence="mat", attack="sga", seed=seed, correct=mat)
+        write_made_up_cell(cells, defence="tecoa", attack="sga", seed=seed, correct=50)
+    (row,) = judged(cells, DIFFERENCE, seeds=(0, 1))
+    assert float(row["low"]) > 0
+    assert row["verdict"] == "inconclusive"
+    assert "inconclusive as the training seeds don't agree" in row["note"]

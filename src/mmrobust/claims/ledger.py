@@ -11,18 +11,21 @@ from typing import Any
 from mmrobust.artifacts import replacing
 from mmrobust.claims.entries import Claim, load_claims, select_claims
 from mmrobust.claims.statistics import Estimate, Selection
-from mmrobust.claims.verdicts import Verdict, verdict
+from mmrobust.claims.verdicts import Judgement, Verdict, holm, verdict
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, Cell, cell_path, read_cell
-from mmrobust.evaluation.intervals import EXACT, Resampling
+from mmrobust.evaluation.intervals import EXACT, Interval, Resampling
 from mmrobust.evaluation.records import check_place
 from mmrobust.randomness import numpy_generator
 
 COLUMNS = (
     *("id", "statement", "source", "study", "statistic", "estimate", "low", "high"),
-    *("confidence", "margin", "verdict", "n", "seeds", "note"),
+    *("confidence", "margin", "verdict", "verdict_confidence", "n", "seeds", "note"),
 )
+
+RESAMPLES_IN_A_TAIL = 40
+"""Resamples beyond both bounds together, at least: fewer make a bound a matter of luck."""
 
 
 def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path) -> None:
@@ -76,13 +79,14 @@ def ledger_rows(
         attacks: the same; "clean" belongs to every study.
         seeds: training seeds, all of which are needed.
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
-        n_resamples: bootstrap resamples of the test images.
-        confidence: of the intervals, in (0, 1).
+        n_resamples: bootstrap resamples of the test images, at least.
+        confidence: of each interval, and of all verdicts together, in (0, 1).
 
     Raises:
         UserError: if a cell is there but can't be read, or belongs to another study.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    judged: list[tuple[int, _Judged]] = []
     for claim in claims:
         wanted = _cell_files(claim, seeds, cells_root)
         absent = [
@@ -105,27 +109,66 @@ def ledger_rows(
         }
         if absent:
             names = (str(path.relative_to(cells_root).with_suffix("")) for path in absent)
-            notes = [f"missing cells: {', '.join(names)}"]
-            row["verdict"] = "missing"
+            missing = [f"missing cells: {', '.join(names)}"]
+            row |= {"verdict": "missing", "note": _note(claim, study, missing)}
         else:
             cells = {
                 selection: [_read(path, study) for path in paths]
                 for selection, paths in wanted.items()
             }
-            resampling = Resampling(
-                n_resamples=n_resamples,
-                confidence=confidence,
-                generator=numpy_generator(seeds[0], "claims", claim.id),
-            )
-            estimate = claim.statistic.estimate(cells, resampling)
-            notes = [
-                *_photographs(cells.values()),
-                *_part_of_images(estimate, cells.values()),
-                *_caveats(estimate, seeds),
-            ]
-            row |= _judged(estimate, claim.margin)
-        rows.append(row | {"note": _note(claim, study, notes)})
+            judged.append((len(rows), _Judged(claim, cells, seeds, n_resamples)))
+        rows.append(row)
+    verdicts = holm([of.verdict for _, of in judged], confidence=confidence)
+    for (at, of), judgement in zip(judged, verdicts, strict=True):
+        rows[at] |= of.row(study, judgement, confidence=confidence)
     return rows
+
+
+class _Judged:
+    """A claim of which all cells are there."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        cells: Mapping[Selection, Sequence[Cell]],
+        seeds: Sequence[int],
+        n_resamples: int,
+    ) -> None:
+        self.claim, self.cells, self.seeds = claim, cells, seeds
+        self.n_resamples = n_resamples
+
+    def estimate(self, confidence: float) -> Estimate:
+        """The statistic with its interval; the same resamples at any confidence."""
+        resampling = Resampling(
+            n_resamples=max(self.n_resamples, math.ceil(RESAMPLES_IN_A_TAIL / (1 - confidence))),
+            confidence=confidence,
+            generator=numpy_generator(self.seeds[0], "claims", self.claim.id),
+        )
+        return self.claim.statistic.estimate(self.cells, resampling)
+
+    def verdict(self, confidence: float) -> Verdict:
+        """The verdict if this were the only claim."""
+        return verdict(self.estimate(confidence), self.claim.margin)
+
+    def row(self, study: str, judgement: Judgement, *, confidence: float) -> dict[str, Any]:
+        """What the ledger says of the claim beside its entry."""
+        estimate = self.estimate(confidence)
+        interval = estimate.interval
+        notes = [
+            *_photographs(self.cells.values()),
+            *_part_of_images(estimate, self.cells.values()),
+            *_caveats(estimate, self.seeds),
+            *_correction(estimate, self.claim.margin, judgement, confidence),
+        ]
+        return {
+            "estimate": estimate.value,
+            "low": None if interval is None else interval.low,
+            "high": None if interval is None else interval.high,
+            "verdict": judgement.verdict,
+            "verdict_confidence": round(judgement.confidence, 6),
+            "n": estimate.n,
+            "note": _note(self.claim, study, notes),
+        }
 
 
 def write_ledger(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -173,16 +216,24 @@ def _part_of_images(estimate: Estimate, cells: Iterable[Sequence[Cell]]) -> list
     return [f"on the {estimate.images} of {images} images that all cells attack"]
 
 
-def _judged(estimate: Estimate, margin: float) -> dict[str, Any]:
-    reached: Verdict = verdict(estimate.interval, margin)
+def _correction(
+    estimate: Estimate, margin: float, judgement: Judgement, confidence: float
+) -> list[str]:
+    """Why a claim that its own interval decides is left open, if so."""
+    alone = verdict(estimate, margin)
     interval = estimate.interval
-    return {
-        "estimate": estimate.value,
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
-        "verdict": reached,
-        "n": estimate.n,
-    }
+    if interval is not None and alone == "inconclusive" and not _holds(interval, margin):
+        return ["inconclusive as the training seeds don't agree"]
+    if alone != judgement.verdict:
+        return [
+            f"{alone} by itself at {confidence:.4g}, but not at the {judgement.confidence:.4g} "
+            "that the number of claims asks for (Holm)"
+        ]
+    return []
+
+
+def _holds(interval: Interval, margin: float) -> bool:
+    return interval.low <= margin <= interval.high
 
 
 def _caveats(estimate: Estimate, seeds: Sequence[int]) -> list[str]:

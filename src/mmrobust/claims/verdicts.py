@@ -1,25 +1,60 @@
-"""From an interval and a margin to a verdict."""
+"""From intervals and margins to verdicts, corrected for how many claims a study judges."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
-from mmrobust.evaluation.intervals import Interval
+from mmrobust.claims.statistics import Estimate
 
 Verdict = Literal["reproduced", "contradicted", "inconclusive", "missing"]
 
 
-def verdict(interval: Interval | None, margin: float) -> Verdict:
+class Judgement(NamedTuple):
+    """A verdict and the confidence, corrected for the number of claims, at which it was reached."""
+
+    verdict: Verdict
+    confidence: float
+
+
+def verdict(estimate: Estimate, margin: float) -> Verdict:
     """Verdict on "the statistic exceeds the margin"; bounds that touch the margin don't decide.
 
+    The interval is over test images. What another training seed might give stands beside it: the
+    seeds must all lie on the side of the margin that the interval lies on.
+
     Args:
-        interval: of the statistic; None where it is undefined, which decides nothing.
+        estimate: of the statistic; what is undefined decides nothing.
         margin: fixed, with the claim, before the first test run.
     """
+    interval = estimate.interval
     if interval is None:
         return "inconclusive"
-    if interval.low > margin:
+    if interval.low > margin and min(estimate.per_seed) > margin:
         return "reproduced"
-    if interval.high < margin:
+    if interval.high < margin and max(estimate.per_seed) < margin:
         return "contradicted"
     return "inconclusive"
+
+
+def holm(judge: Sequence[Callable[[float], Verdict]], *, confidence: float) -> list[Judgement]:
+    """Verdicts on several claims that are all right at once with the given confidence.
+
+    The step-down procedure of Holm 1979 (Scandinavian Journal of Statistics 6, 65-70), by
+    intervals in place of p-values: with m claims open each is judged at error alpha / m; those
+    decided leave, and the others are judged again until none is decided.
+
+    Args:
+        judge: of each claim, the verdict at a confidence; undecided at one, it is undecided at
+            any higher.
+        confidence: of all verdicts together, in (0, 1).
+    """
+    found: dict[int, Judgement] = {}
+    open_claims = list(range(len(judge)))
+    while open_claims:
+        level = 1 - (1 - confidence) / len(open_claims)
+        reached = {at: Judgement(judge[at](level), level) for at in open_claims}
+        decided = {at: of for at, of in reached.items() if of.verdict != "inconclusive"}
+        found |= decided or reached
+        open_claims = [at for at in open_claims if at not in found]
+    return [found[at] for at in range(len(judge))]
