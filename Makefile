@@ -8,13 +8,14 @@ COMPILE := $(UV) pip compile --python-version 3.11 --generate-hashes --no-header
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env reproduce test lint types unit lock clean
+.PHONY: help env reproduce test lint types unit test-extras lock clean
 
 help:
 	@echo "make reproduce   the default study, from nothing to its report"
 	@echo "make test        all checks"
 	@echo "make env         the environment in .venv, from requirements.lock"
 	@echo "make lint types unit   the parts of make test"
+	@echo "make test-extras the tests of the optional extras, in .venv-extras"
 	@echo "make lock        pin anew what pyproject.toml asks for (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean       remove logs, caches and resumable work; data and results stay"
 
@@ -40,6 +41,14 @@ $(UV): requirements-uv.lock
 	$(UV) pip sync --python .venv-lint/bin/python --require-hashes requirements-lint.lock
 	@touch $@
 
+# Everything, and the optional extras.
+.venv-extras/.made: $(UV) requirements-extras.lock pyproject.toml
+	$(UV) venv --quiet --clear --python $(BIN)/python .venv-extras
+	$(UV) pip sync --python .venv-extras/bin/python --require-hashes --compile-bytecode \
+		requirements-extras.lock
+	$(UV) pip install --python .venv-extras/bin/python --no-deps --editable .
+	@touch $@
+
 # The study
 
 reproduce: env
@@ -63,11 +72,16 @@ types: env
 unit: env
 	pytest
 
+test-extras: .venv-extras/.made
+	PATH="$(CURDIR)/.venv-extras/bin:$$PATH" pytest tests/extras
+
 # Upkeep
 
 lock: $(UV)
 	$(COMPILE) requirements-uv.in -o requirements-uv.lock
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --constraint requirements.lock \
+		-o requirements-extras.lock
 	$(COMPILE) requirements-lint.in -o requirements-lint.lock
 
 clean:

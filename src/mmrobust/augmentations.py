@@ -20,6 +20,16 @@ def check_augmentations(study: Study, of_dataset: Mapping[str, str], where: str)
         where: file of the study.
     """
     dataset = study.dataset["name"]
+    if study.augmentations and study.judge is None:
+        raise UserError(
+            f"{where}: augmentations are measured by a model that is not under test, so the study "
+            "needs a section `judge`"
+        )
+    if study.judge is not None and study.judge["seed"] in study.seeds:
+        raise UserError(
+            f"{where}: judge.seed: {study.judge['seed']} is a seed of the study's own models; "
+            "allowed is any other"
+        )
     for name, entry in study.augmentations.items():
         wanted = of_dataset.get(entry["method"], dataset)
         if wanted != dataset:

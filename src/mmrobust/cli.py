@@ -80,6 +80,32 @@ def augment_data(cfg: Cfg, data: Data, out: Out, work: Work) -> None:
 
 
 @app.command()
+def measure_augmentation(
+    cfg: Cfg,
+    data: Data,
+    augmented: Annotated[Path, typer.Option(help="Folder of the augmented set.")],
+    judge: Annotated[Path, typer.Option(help="Checkpoint that embeds; none under test.")],
+    out: Out,
+) -> None:
+    """Measure how aligned, diverse and in distribution an augmented set is."""
+    from mmrobust.augment import measure
+
+    measure.measure_augmentation(_json(cfg), data=data, augmented=augmented, judge=judge, out=out)
+
+
+@app.command()
+def tabulate_augmentations(
+    cfg: Cfg,
+    measured: Annotated[Path, typer.Option(help="Folder of the measurements.")],
+    out: Out,
+) -> None:
+    """Gather the measurements of all augmented sets of a study into one table."""
+    from mmrobust.augment import table
+
+    table.tabulate(_json(cfg), measured=measured, out=out)
+
+
+@app.command()
 def train_tokenizer(cfg: Cfg, data: Data, out: Out) -> None:
     """Learn the small models' tokenizer from the training split's captions."""
     from mmrobust.training import tokenizer

@@ -78,10 +78,15 @@ def study_schema() -> Schema:
         }
 
     training = of(TrainingConfig)
-    of_a_defence: Schema = {
-        "initial": {"type": "string"},
-        "training": {**training, "required": [], "minProperties": 1},
+    partial_training: Schema = {**training, "required": [], "minProperties": 1}
+    model: Schema = {
+        **of(ModelConfig),
+        "oneOf": _either(
+            (("architecture",), ("pretrained",)), (("pretrained",), ("architecture",))
+        ),
+        SAYS: "give either `architecture` or `pretrained`",
     }
+    of_a_defence: Schema = {"initial": {"type": "string"}, "training": partial_training}
     count: Schema = {"type": "integer", "minimum": 1}
     of_a_defence["augmentations"] = {
         "type": "object",
@@ -116,18 +121,23 @@ def study_schema() -> Schema:
             ),
             SAYS: "give either `architecture` with its `training`, or `pretrained`",
         },
-        "model": {
-            **of(ModelConfig),
-            "oneOf": _either(
-                (("architecture",), ("pretrained",)), (("pretrained",), ("architecture",))
-            ),
-            SAYS: "give either `architecture` or `pretrained`",
-        },
+        "model": model,
         "training": training,
         "augmentations": {
             **named(selected(AUGMENTERS, "method", {"n": count}, of_an_augmentation)),
             "minProperties": 0,
             OF_DATASET: _augmenters_of_a_dataset(),
+        },
+        "judge": {
+            "type": "object",
+            "required": ["seed"],
+            "properties": {
+                "seed": {"type": "integer", "minimum": 0},
+                "model": model,
+                "training": partial_training,
+                "max_items": count,
+            },
+            "additionalProperties": False,
         },
         "threat_models": named(of(ThreatModel)),
         "defences": {

@@ -61,6 +61,7 @@ class Study:
     model: Section
     training: Section
     augmentations: dict[str, Section]
+    judge: Section | None = None
     threat_models: dict[str, Section]
     defences: dict[str, Section]
     attacks: dict[str, Section]

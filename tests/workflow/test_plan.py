@@ -118,12 +118,17 @@ def test_each_study_plans_every_step(plan, study):
         counts[job.rule] = counts.get(job.rule, 0) + 1
     assert counts.pop("download_data", None) == (1 if study == "flickr8k" else None)
     assert counts.pop("train_masked_lm", None) == (1 if "masked_lm" in config else None)
-    assert counts.pop("augment_data") == len(config["augmentations"])
+    augmented = len(config["augmentations"])
+    assert [counts.pop(rule) for rule in ("augment_data", "measure_augmentation")] == [
+        augmented
+    ] * 2
     assert counts == {
         "prepare_data": 1,
         "train_tokenizer": 1,
+        "train_judge": 1,
         "train_model": cells,
         "evaluate_model": cells,
+        "tabulate_augmentations": 1,
         "tabulate_metrics": 1,
         "judge_claims": 1,
         "draw_figures": 1,
@@ -138,7 +143,7 @@ def test_what_a_job_is_told_is_compared_with_its_last_run(plan):
     for job in plan("smoke"):
         told = [job.params[name] for name in ("cfg", "code") if job.params.get(name) is not None]
         assert all(value in job.compared for value in told), job.rule
-    assert sum("code" in job.params for job in plan("smoke")) >= 13
+    assert sum("code" in job.params for job in plan("smoke")) >= 18
 
 
 def test_a_committed_table_hides_nothing(plan, clone):
@@ -227,7 +232,7 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
             assert imported, verb
             assert imported <= set(job.params["code"].split()), job.rule
     config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
-    assert len(verbs) == 8 + (study == "flickr8k") + ("masked_lm" in config)
+    assert len(verbs) == 10 + (study == "flickr8k") + ("masked_lm" in config)
 
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:

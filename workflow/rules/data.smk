@@ -1,4 +1,4 @@
-"""The data of a study: raw files checked, decoded once into arrays, and augmented."""
+"""The data of a study: raw files checked, decoded once into arrays, augmented and measured."""
 
 
 # Raw files are no outputs: Snakemake deletes a job's outputs before it runs, and what was
@@ -73,3 +73,53 @@ rule augment_data:
     shell:
         "python -m mmrobust augment-data --cfg {params.cfg:q} --data {params.data:q}"
         " --out {params.out:q} --work work/augment > {log:q} 2>&1"
+
+
+rule measure_augmentation:
+    input:
+        prepared="data/processed/{study}/manifest.json",
+        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+        augmented=expand(
+            "data/augmented/{{study}}/{{augmentation}}/{file}", file=AUGMENTED_FILES
+        ),
+        judge=expand("results/{{study}}/judge/{file}", file=MODEL_FILES),
+    output:
+        measured="results/{study}/augmentations/{augmentation}.json",
+    log:
+        "logs/{study}/measure_augmentation/{augmentation}.log",
+    benchmark:
+        "logs/{study}/measure_augmentation/{augmentation}.tsv"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        gpu=GPUS,
+    params:
+        cfg=measure_cfg,
+        code=measure_code,
+        data=measured_data,
+        augmented=augmented_folder,
+        judge=judge_folder,
+    shell:
+        "python -m mmrobust measure-augmentation --cfg {params.cfg:q} --data {params.data:q}"
+        " --augmented {params.augmented:q} --judge {params.judge:q} --out {output.measured:q}"
+        " > {log:q} 2>&1"
+
+
+rule tabulate_augmentations:
+    input:
+        measured=measured_files(),
+    output:
+        table="results/{study}/augmentations.csv",
+    log:
+        "logs/{study}/tabulate_augmentations.log",
+    benchmark:
+        "logs/{study}/tabulate_augmentations.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        cfg=augmentation_table_cfg,
+        code=augmentation_table_code,
+        measured=measured_folder,
+    shell:
+        "python -m mmrobust tabulate-augmentations --cfg {params.cfg:q}"
+        " --measured {params.measured:q} --out {output.table:q} > {log:q} 2>&1"

@@ -86,3 +86,28 @@ rule train_model:
         "python -m mmrobust train-model --cfg {params.cfg:q} --data {params.data:q}"
         " --tokenizer {input.tokenizer:q} {params.initial:q} {params.augmented:q}"
         " --out {params.out:q} --work {params.work:q} > {log:q} 2>&1"
+
+
+# The model that measures augmented sets: trained like the undefended one, with a seed of its own.
+use rule train_model as train_judge with:
+    input:
+        manifest="data/processed/{study}/manifest.json",
+        lexicon="data/processed/{study}/lexicon.json",
+        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+        tokenizer="results/{study}/tokenizer.json",
+        initial=[],
+        augmented=[],
+    output:
+        expand("results/{{study}}/judge/{file}", file=MODEL_FILES),
+    log:
+        "logs/{study}/train_judge.log",
+    benchmark:
+        "logs/{study}/train_judge.tsv"
+    params:
+        cfg=judge_cfg,
+        code=judge_code,
+        data=data_folder,
+        initial=[],
+        augmented=[],
+        out=judge_folder,
+        work=judge_work,

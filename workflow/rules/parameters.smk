@@ -56,6 +56,35 @@ def augment_threads(wildcards):
     return THREADS * study.augmentations[wildcards.augmentation].get("workers", 1)
 
 
+def measure_cfg(wildcards):
+    """What `measure-augmentation` needs."""
+    asked = {key: study.judge[key] for key in ["max_items"] if key in study.judge}
+    return as_json(
+        {**sections("threads", "device"), "name": wildcards.augmentation, **asked}
+    )
+
+
+def augmentation_table_cfg(wildcards):
+    """What `tabulate-augmentations` needs; the order is the table's."""
+    methods = {name: entry["method"] for name, entry in study.augmentations.items()}
+    return json.dumps({"study": STUDY, "augmentations": methods})
+
+
+def judge_cfg(wildcards):
+    """What `train-model` needs for the judge."""
+    return as_json(
+        {
+            **sections("training", "threads", "device"),
+            "model": study.judge.get("model", study.model),
+            "defence": {
+                "method": "standard",
+                "training": study.judge.get("training", {}),
+            },
+            "seed": study.judge["seed"],
+        }
+    )
+
+
 def tokenizer_cfg(wildcards):
     """What `train-tokenizer` needs."""
     return as_json(study.tokenizer)
@@ -176,12 +205,35 @@ def masked_lm_code(wildcards):
     return code_of("mmrobust.training.masked_lm")
 
 
-def train_code(wildcards):
-    defence = study.defences[wildcards.defence]
-    method = registered.modules(
-        "mmrobust.training:TRAINING_METHODS", [defence["method"]], source=SOURCE
+def measure_code(wildcards):
+    return code_of("mmrobust.augment.measure")
+
+
+def augmentation_table_code(wildcards):
+    return code_of("mmrobust.augment.table")
+
+
+def code_of_method(method):
+    """The code behind a training job."""
+    modules = registered.modules(
+        "mmrobust.training:TRAINING_METHODS", [method], source=SOURCE
     )
-    return code_of("mmrobust.training.run", *method)
+    return code_of("mmrobust.training.run", *modules)
+
+
+def train_code(wildcards):
+    return code_of_method(study.defences[wildcards.defence]["method"])
+
+
+def judge_code(wildcards):
+    return code_of_method("standard")
+
+
+def judge_work(wildcards):
+    """Where a killed training of the judge is resumed."""
+    return os.path.join(
+        "work", "train", wildcards.study, f"judge-{judge_code(wildcards)}"
+    )
 
 
 def train_work(wildcards):

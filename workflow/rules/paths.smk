@@ -24,6 +24,29 @@ def augmented_files():
     )
 
 
+def judge_files():
+    """The model that measures augmented sets, for a study that has one."""
+    return expand(
+        "results/{study}/judge/{file}",
+        study=STUDY,
+        file=[] if study.judge is None else MODEL_FILES,
+    )
+
+
+def measured_files():
+    """What was measured of each augmented set."""
+    return expand(
+        "results/{study}/augmentations/{augmentation}.json",
+        study=STUDY,
+        augmentation=study.augmentations,
+    )
+
+
+def augmentation_tables():
+    """The table of those measurements, for a study that augments."""
+    return [f"results/{STUDY}/augmentations.csv"] if study.augmentations else []
+
+
 def model_files():
     """The tokenizer, the masked language model and all files of all trained models."""
     models = expand(
@@ -33,7 +56,8 @@ def model_files():
         seed=study.seeds,
         file=MODEL_FILES,
     )
-    return [f"results/{STUDY}/tokenizer.json", *masked_lm_files(), *models]
+    tokenizer = f"results/{STUDY}/tokenizer.json"
+    return [tokenizer, *masked_lm_files(), *judge_files(), *models]
 
 
 def masked_lm_files():
@@ -96,7 +120,14 @@ def evaluation_files():
         study=STUDY,
         file=["metrics.csv", "metrics.json", "flags.csv"],
     )
-    return [*cell_files(), *example_files(), *evaluation_run_files(), *tables]
+    return [
+        *cell_files(),
+        *example_files(),
+        *evaluation_run_files(),
+        *measured_files(),
+        *augmentation_tables(),
+        *tables,
+    ]
 
 
 def figure_files():
@@ -271,6 +302,21 @@ def prepared_folder(wildcards):
 def augmented_folder(wildcards):
     """The folder that `augment-data` fills."""
     return os.path.join("data", "augmented", wildcards.study, wildcards.augmentation)
+
+
+def measured_data(wildcards, input):
+    """The folder of the prepared dataset, of a job that has two."""
+    return os.path.dirname(input.prepared)
+
+
+def measured_folder(wildcards):
+    """The folder of the measurements of all augmented sets."""
+    return os.path.join("results", wildcards.study, "augmentations")
+
+
+def judge_folder(wildcards):
+    """The folder of the judge."""
+    return os.path.join("results", wildcards.study, "judge")
 
 
 def masked_lm_folder(wildcards):

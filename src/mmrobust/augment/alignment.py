@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from mmrobust.data.augmented import UNKNOWN
 
-UNDECIDED = -1
-"""Truth of what nobody decides, as in column `true` of an augmented set."""
+Array = NDArray[np.float64]
 
 
 def alignment(made: Array, counterpart: Array) -> Array:
@@ -30,19 +29,20 @@ def alignment(made: Array, counterpart: Array) -> Array:
     Returns:
         (R,) in [-1, 1].
     """
-    cosines: Array = np.einsum("nrd,rd->nr", made, counterpart)
-    return cosines.mean(axis=0)
+    cosines: Array = np.einsum("nrd,rd->r", made, counterpart) / len(made)
+    return cosines
 
 
 def true_share(true: NDArray[np.integer]) -> Array | None:
     """Share of an item's augmentations that are true of it, exactly.
 
     Args:
-        true: (n, R), each 1, 0 or `UNDECIDED`.
+        true: (n, R), each 1, 0 or `UNKNOWN`.
 
     Returns:
-        (R,) in [0, 1]; None if any is undecided, since a share of the rest would not be exact.
+        (R,) in [0, 1]; None if any is unknown, since a share of the others is not exact.
     """
-    if (true == UNDECIDED).any():
+    if (true == UNKNOWN).any():
         return None
-    return true.mean(axis=0, dtype=np.float64)
+    share: Array = true.mean(axis=0, dtype=np.float64)
+    return share

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -84,6 +85,11 @@ class Augmenter(ABC):
     @abstractmethod
     def open(self, source: Source) -> Generate:
         """Load what is needed, once a process, and return what generates."""
+
+    def model_folder(self) -> Path | None:
+        """The folder that a model is read from; None if there is none, or by name on a hub."""
+        name = getattr(self, "model", None)
+        return Path(name) if name is not None and Path(name).is_dir() else None
 
     def draw_number(self, number: int) -> int:
         """Which draw the `number`-th augmentation of an item is; equal ones are made once."""

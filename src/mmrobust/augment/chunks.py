@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrobust.artifacts import digest, replacing
+from mmrobust.artifacts import digest, replacing, sha256_file
 from mmrobust.augment import AUGMENTERS
 from mmrobust.augment.base import Augmenter, Generate, Made, Source, Sources
 from mmrobust.config import build
@@ -89,7 +89,10 @@ class Job:
     def key(self) -> str:
         """Digest of what chunks are made from, beside their items' captions and pictures."""
         made_by = {key: value for key, value in self.entry.items() if key not in ("n", "workers")}
-        return digest([made_by, self.dataset, self.data_seed, self.code])
+        model = self.augmenter().model_folder()
+        files = [] if model is None else sorted(path for path in model.iterdir() if path.is_file())
+        weights = {path.name: _sha256(path, path.stat().st_mtime_ns) for path in files}
+        return digest([made_by, self.dataset, self.data_seed, self.code, weights])
 
     def chunk(self, one: Pass) -> Path:
         """File of a chunk, which may not exist yet."""
@@ -177,6 +180,11 @@ def _opened(job: Job) -> tuple[Augmenter, Generate, Split]:
         _OPENED.clear()
         _OPENED[name] = (augmenter, augmenter.open(source), source.split)
     return _OPENED[name]
+
+
+@cache
+def _sha256(path: Path, changed: int) -> str:
+    return sha256_file(path)
 
 
 @cache

@@ -38,7 +38,7 @@ _CHUNK_ROWS = 1024
 def frechet_distance(x: Array, y: Array) -> float:
     """Squared Frechet (2-Wasserstein) distance between Gaussians fitted to two samples.
 
-    Heusel et al. 2017, arXiv:1706.08500, equation 6:
+    Heusel et al. 2017, arXiv:1706.08500:
     |mean_x - mean_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)), C with n - 1 in the denominator.
 
     With C_x = A'A and C_y = B'B the last trace is the sum of the singular values of A B', of which
@@ -70,9 +70,9 @@ def _covariance_factor(x: Array) -> Array:
 def polynomial_mmd2(x: Array, y: Array, *, chunk_rows: int = _CHUNK_ROWS) -> float:
     """Squared maximum mean discrepancy with the kernel k(x, y) = (x.y / D + 1)^3, unbiased.
 
-    The kernel Inception distance of Binkowski et al. 2018, arXiv:1801.01401, section 4.1: mean of
-    k over pairs of different rows of x, plus the same of y, minus twice the mean over pairs of a
-    row of each. The kernel matrix exists `chunk_rows` rows at a time.
+    The kernel Inception distance of Binkowski et al. 2018, arXiv:1801.01401: mean of k over pairs
+    of different rows of x, plus the same of y, minus twice the mean over pairs of a row of each.
+    The kernel matrix exists `chunk_rows` rows at a time.
 
     Args:
         x: (M, D), M at least 2.
@@ -155,7 +155,9 @@ def distribution_gap(made: Pool, originals: Pool, *, seed: int) -> dict[str, flo
 
 def gap_floor(originals: Pool, *, seed: int) -> dict[str, float | None]:
     """Each of `DISTANCES` between the originals of both halves, over the halvings of the gap."""
-    return _mean_distances([(was[one], was[other]) for _, one, other, was in _blocks(originals, seed)])
+    return _mean_distances(
+        [(was[one], was[other]) for _, one, other, was in _blocks(originals, seed)]
+    )
 
 
 Block = tuple[np.random.Generator, NDArray[np.int64], NDArray[np.int64], Array]

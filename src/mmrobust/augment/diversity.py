@@ -43,7 +43,7 @@ def embedding_spread(vectors: Array) -> Array | None:
         return None
     total = vectors.sum(axis=0)
     spread: Array = 1 - ((total**2).sum(axis=1) - m) / (m * (m - 1))
-    return spread
+    return spread.clip(min=0)  # rounding carries that of copies below
 
 
 def pixel_difference(pictures: NDArray[np.uint8]) -> Array | None:
@@ -70,12 +70,14 @@ def pixel_difference(pictures: NDArray[np.uint8]) -> Array | None:
 def distinct_n(captions: Sequence[Sequence[str]], n: int) -> Array:
     """Distinct n-grams of an item's captions over all its n-grams, captions pooled.
 
-    Li et al. 2016, arXiv:1510.03055, section 5.1, who pool what a system says to all inputs. More
-    captions repeat more n-grams whatever their diversity: compare at one number of captions.
+    Li et al. 2016, arXiv:1510.03055. The more captions, the more n-grams come again whatever
+    their diversity: compare at one number of captions.
 
     Deviations:
-        pool: the captions of one item and then the mean over items. Pooled over all items the
-            measure tells how large a vocabulary is, and hardly how an item's captions differ.
+        pool: the captions of one item, where the paper pools what a system says to all inputs.
+            Pooled over items the measure tells how large a vocabulary is, and hardly how an
+            item's captions differ.
+        scale: all n-grams, where the paper divides by all words, so that 1 can be reached.
 
     Args:
         captions: R items' captions, at least one each.
@@ -95,16 +97,18 @@ def distinct_n(captions: Sequence[Sequence[str]], n: int) -> Array:
 def self_bleu(captions: Sequence[Sequence[str]], *, scored: int | None = None) -> Array | None:
     """Mean BLEU-4 of an item's captions, each against the item's others as references.
 
-    Zhu et al. 2018 (Texygen), arXiv:1802.01886, section 3. Sentence level. 1 if captions are
-    copies of one another; diversity is 1 - self-BLEU.
+    Zhu et al. 2018 (Texygen), arXiv:1802.01886. Sentence level; an order without a match counts
+    0.1 matches, as in Texygen's code (NLTK's method 1, sacrebleu's `floor`). 1 if captions are
+    copies of one another; diversity is 1 - self-BLEU. The more captions, the more is found among
+    the others: compare at one number of captions. A caption that comes twice is found whole, so
+    that few captions repeated often are no less diverse than one: `distinct_n` and
+    `embedding_spread` tell them apart.
 
     Deviations:
-        references: an item's other captions and not all that was ever generated, since diversity
-            is asked for within an item.
-        smoothing: an order without a match counts 1 / (2^k * n-grams of that order) at the k-th
-            such order, and orders longer than the caption are left out (sacrebleu's `exp` and
-            effective order; Chen and Cherry 2014, method 3). Texygen's code smooths by NLTK's
-            method 1. Without either, most pairs of captions of ten words would score 0.
+        references: an item's other captions, where Texygen takes all that was generated, since
+            diversity is asked for within an item.
+        short captions: orders longer than the caption are left out (sacrebleu's effective
+            order). By Texygen's code a copy of fewer than four words scores below 1.
 
     Args:
         captions: R items' captions, m of each.
@@ -124,7 +128,7 @@ def _bleu_against_others(captions: Sequence[str], scored: int | None) -> list[fl
 
     sacrebleu's own `sentence_score` counts all references anew for each caption.
     """
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     words = [words_of(caption) for caption in captions]
     grams = [_counts(one) for one in words]
@@ -140,12 +144,17 @@ def _bleu_against_others(captions: Sequence[str], scored: int | None) -> list[fl
             matched,
             [max(0, own - order) for order in range(BLEU_ORDER)],
             own,
-            min(lengths, key=lambda length: (abs(length - own), length)),  # noqa: B023
-            smooth_method="exp",
+            _closest(lengths, own),
+            smooth_method="floor",
             effective_order=True,
         )
         scores.append(min(found.score / 100, 1.0))  # rounding can carry it above 1
     return scores
+
+
+def _closest(lengths: Sequence[int], length: int) -> int:
+    """The reference length that brevity is judged by; of two as close, the shorter."""
+    return min(lengths, key=lambda other: (abs(other - length), other))
 
 
 def _counts(words: Sequence[str]) -> NGrams:

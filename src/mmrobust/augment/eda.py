@@ -32,8 +32,8 @@ class EDA(Augmenter):
     Deviations:
         operations: each caption gets one, drawn anew for every augmentation. The released code
             makes equally many by each operation, shuffles them and keeps as many as were asked for.
-        delete: exactly n words, one of them at least kept. Paper and code delete each word with
-            probability alpha, so that most captions of a few words would stay as they are.
+        delete: exactly n words, never all. Paper and code delete each word with probability
+            alpha, so that one in three captions of ten words would stay as it is.
         replace: n places, as in the paper. The released code draws words and replaces a word
             wherever it stands.
         insert: a synonym drawn at random of a word of the caption as it was, at any place. The

@@ -56,7 +56,7 @@ in."""
 
 _ARROW = "=>"
 _LIST_MARK = re.compile(r"(?:[-*\u2022]|\(?\d{1,2}[.):])\s+")
-_SENTENCE_END = re.compile(r"[.!?](?=\s)")
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 

@@ -26,8 +26,8 @@ def wordnet_synonyms() -> Callable[[str], tuple[str, ...]]:
         UserError: there is no such library, or no English lexicon.
     """
     try:
-        import wn  # type: ignore[import-not-found,unused-ignore]
-        from wn.morphy import morphy  # type: ignore[import-not-found,unused-ignore]
+        import wn
+        from wn.morphy import morphy
     except ImportError:
         raise UserError(
             f"{_WHERE} needs the library wn; install it by `pip install mmrobust[wordnet]`, and a "

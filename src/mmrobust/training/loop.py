@@ -24,7 +24,13 @@ from mmrobust.attacks.text_search.base import Language
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import OpenClipDualEncoder
 from mmrobust.progress import progress_bar
-from mmrobust.quantities import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from mmrobust.quantities import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from mmrobust.randomness import torch_generator
 from mmrobust.training.base import Setting, TrainingBatch, TrainingMethod
 from mmrobust.training.pairs import Pairs, PairSampler, Positives, TrainingData
@@ -37,7 +43,7 @@ class OptimiserConfig:
     """Hyper-parameters of AdamW and its schedule.
 
     Fields:
-        epochs: passes over what is learned from.
+        epochs: passes over what is learned from; 0 leaves a model as it is.
         batch_size: items in a step; a last incomplete batch of an epoch is left out.
         learning_rate: peak, reached after warm-up and followed by a cosine to zero.
         warmup_fraction: share of all steps in which the rate rises linearly.
@@ -47,7 +53,7 @@ class OptimiserConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    epochs: PositiveInt
+    epochs: NonNegativeInt
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     warmup_fraction: Fraction = 0.1
