@@ -74,6 +74,10 @@ def test_knowledge_and_tighter_budgets_are_told() -> None:
 def test_checks_are_told_by_their_kind() -> None:
     truth = {"value": 0.345, "low": 0.3, "high": 0.4, "n": 1000, "interval": "clopper_pearson"}
     assert check_words("captions_true", truth) == ("captions still true", "34.5 %")
+    said = check_words("hard_negatives", truth)
+    assert said is not None
+    assert said[0].startswith("captions preferred to themselves with one word made wrong")
+    assert said[1] == "34.5 %"
     assert check_words("standing", {"sga": 1200, "co_attack": 7}) == (
         "items still standing after each member",
         "SGA 1,200, Co-Attack 7",

@@ -26,6 +26,7 @@ CHECKS = {
     "zero_gradients": "gradients that are exactly zero",
     "image_passes": "passes of an image through the model, on average",
     "captions_true": "captions still true",
+    "hard_negatives": "captions preferred to themselves with one word made wrong (chance: 50 %)",
     "standing": "items still standing after each member",
 }
 
@@ -105,7 +106,7 @@ def check_words(name: str, value: Any, *, norm: str = "linf") -> tuple[str, str]
         return None
     if name == "standing":
         much = ", ".join(f"{label(member)} {count(left)}" for member, left in value.items())
-    elif name == "captions_true":
+    elif name in ("captions_true", "hard_negatives"):
         much = f"{percent(value['value'])} %"
     elif name == "zero_gradients":
         much = f"{percent(value)} %"
