@@ -16,7 +16,10 @@ from typing import Any
 
 from mmrobust.artifacts import write_json
 
-PACKAGES = ("mmrobust", "numpy", "open-clip-torch", "scipy", "tokenizers", "torch", "transformers")
+PACKAGES = (
+    *("diffusers", "mmrobust", "numpy", "open-clip-torch", "sacrebleu", "scipy"),
+    *("tokenizers", "torch", "torchvision", "transformers", "wn"),
+)
 
 
 class RunFacts:

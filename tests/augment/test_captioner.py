@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.augment.conftest import Augment
+from tests.augment.tiny_models import PROMPT, SMALL, save_blip, tiny_blip
 
 from mmrobust.augment.base import Sources
 from mmrobust.augment.captioner import after_prompt
@@ -20,53 +20,12 @@ from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
 from mmrobust.models.bert import SPECIAL_TOKENS, quiet_transformers
 
-PROMPT = "a picture of"
-WORDS = ["".join(letters) for letters in itertools.product("bdfgk", "aeiou", "lnr")]
-SMALL = {
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-}
-
 Save = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def blip() -> tuple[Any, Any]:
-    """A random BLIP, of strong opinions, whose tokens are whole words, and its processor."""
-    from transformers import (
-        BertTokenizer,
-        BlipConfig,
-        BlipForConditionalGeneration,
-        BlipImageProcessor,
-        BlipProcessor,
-    )
-
-    tokens = [*SPECIAL_TOKENS, "[DEC]", *PROMPT.split(), *WORDS]
-    tokenizer = BertTokenizer(
-        vocab={token: number for number, token in enumerate(tokens)}, bos_token="[DEC]"
-    )
-    text = {
-        **SMALL,
-        "vocab_size": len(tokens),
-        "encoder_hidden_size": SMALL["hidden_size"],
-        "max_position_embeddings": 64,
-        "bos_token_id": tokenizer.bos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "sep_token_id": tokenizer.sep_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-    }
-    vision = {**SMALL, "image_size": 16, "patch_size": 8, "initializer_range": 0.3}
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        torch.manual_seed(0)
-        config = BlipConfig(text_config=text, vision_config=vision)
-        model = BlipForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for parameter in model.text_decoder.parameters():
-            parameter.mul_(8)
-    pictures = BlipImageProcessor(size={"height": 16, "width": 16})
-    return model, BlipProcessor(pictures, tokenizer)
+    return tiny_blip()
 
 
 @pytest.fixture
@@ -80,9 +39,7 @@ def save(blip: tuple[Any, Any], tmp_path: Path) -> Save:
         with torch.no_grad():
             bias[processor.tokenizer.all_special_ids] += special
             bias[processor.tokenizer.sep_token_id] += end - special
-            with quiet_transformers():
-                model.save_pretrained(tmp_path / "blip")
-                processor.save_pretrained(tmp_path / "blip")
+            save_blip(model, processor, tmp_path / "blip")
             bias.copy_(before)
         return tmp_path / "blip"
 

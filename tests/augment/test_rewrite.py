@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from tests.augment.conftest import Augment
+from tests.augment.tiny_models import SPECIAL, WORDS, gpt2, save, sharpened, t5
 
 from mmrobust.augment import language_model, rewrite
 from mmrobust.augment.base import Source, Sources
@@ -24,68 +25,8 @@ from mmrobust.augment.rewrite import Rewrite
 from mmrobust.data.caption_text import MAX_WORDS, normalise_caption
 from mmrobust.data.prepared import Lexicon, Split, load_split
 from mmrobust.errors import UserError
-from mmrobust.models.bert import quiet_transformers
 
-WORDS = ["a", "dog", "cat", "ring", "red", "blue", "runs", "on", "grass", "two", "of", "=>"]
-SPECIAL = ["<pad>", "<unk>", "</s>", "\n"]
 CAPTIONS = ["a dog", "a red cat runs on blue grass", "two", "a ring of grass on a ring of grass"]
-
-
-def tokenizer(**special: str) -> Any:
-    """Whole words, and line breaks as tokens of their own."""
-    from tokenizers import Tokenizer, pre_tokenizers
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
-    words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split("\n", "isolated")]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, unk_token="<unk>", **(special or {"eos_token": "</s>"})
-    )
-
-
-def gpt2(**fields: Any) -> Any:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    size = {"vocab_size": len(SPECIAL) + len(WORDS), "n_embd": 32, "n_layer": 2, "n_head": 2}
-    other = {"n_positions": 512, "bos_token_id": 2, "eos_token_id": 2}
-    config = GPT2Config(**{**size, **other, **fields})
-    return GPT2LMHeadModel(config)
-
-
-def t5() -> Any:
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    size = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-    config = T5Config(
-        **size,
-        vocab_size=len(SPECIAL) + len(WORDS),
-        pad_token_id=0,
-        eos_token_id=2,
-        decoder_start_token_id=0,
-        tie_word_embeddings=False,
-    )
-    return T5ForConditionalGeneration(config)
-
-
-def save(folder: Path, model: Any, **special: str) -> Path:
-    with quiet_transformers():
-        model.save_pretrained(folder)
-        tokenizer(**special).save_pretrained(folder)
-    return folder
-
-
-def sharpened(model: Any) -> Any:
-    """Weights so large that what was said before counts and no two tokens are nearly tied."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=3 * parameter.shape[-1] ** -0.5)
-        model.get_input_embeddings().weight.normal_()
-    return model
 
 
 @pytest.fixture(scope="module")
