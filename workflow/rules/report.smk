@@ -73,6 +73,7 @@ rule write_report:
         summary="results/{study}/metrics.json",
         claims="results/{study}/claims.csv",
         flags="results/{study}/flags.csv",
+        augmentations=augmentation_tables(),
         figures=figure_files(),
         cells=cell_files(),
         runs=evaluation_run_files(),

@@ -12,6 +12,7 @@ from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.records import read_record
 from mmrobust.figures.table import Grid, grid_of, read_metrics
+from mmrobust.report.augmentations import Measured, read_augmentations
 from mmrobust.report.flags import Flag, read_flags
 from mmrobust.report.rows import read_rows
 
@@ -36,6 +37,7 @@ class Inputs:
     metrics: pd.DataFrame | None
     claims: list[dict[str, Any]] | None
     flags: list[Flag] | None
+    augmentations: list[Measured]
     history: pd.DataFrame
     cells: list[dict[str, Any]]
     jobs: list[Job]
@@ -66,6 +68,7 @@ def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
         metrics=metrics,
         claims=read_claims(results / "claims.csv"),
         flags=read_flags(results / "flags.csv"),
+        augmentations=read_augmentations(results / "augmentations.csv"),
         history=_read_history(results / "models", grid),
         cells=_read_cells(results / "cells", grid),
         jobs=_read_jobs(results, grid),

@@ -25,7 +25,7 @@ from mmrobust.report.flags import counted, raised_cells
 from mmrobust.report.headline import headline
 from mmrobust.report.inputs import VERDICTS, Inputs, Job, read_inputs
 from mmrobust.report.strip import WIDTH, claim_strip
-from mmrobust.report.tables import METRICS, Group, result_groups, truth_tables
+from mmrobust.report.tables import METRICS, Group, hard_negatives, result_groups, truth_tables
 from mmrobust.threat import ThreatModel
 
 
@@ -97,6 +97,8 @@ def _view(
         "quiet": counted(inputs.flags or []),
         "threats": _threats(cfg),
         "checks": _checks(inputs),
+        "augmentations": inputs.augmentations,
+        "words": [] if metrics is None else hard_negatives(metrics, grid),
         "training": _training(inputs, cfg["title"], pictures),
         "pictures": copies(pictures),
         "config": yaml.safe_dump(cfg, sort_keys=False, allow_unicode=True),

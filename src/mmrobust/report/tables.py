@@ -254,3 +254,16 @@ def truth_tables(metrics: pd.DataFrame, grid: Grid) -> list[Truth]:
         budget = "must stay true" if facts[attack].keeps_truth else "may become false"
         tables.append(Truth(attack=attack, budget=budget, rows=found))
     return tables
+
+
+def hard_negatives(metrics: pd.DataFrame, grid: Grid) -> list[tuple[str, str, Number]]:
+    """Defence, seed ("" if there is one) and how often a caption beats itself made wrong."""
+    rows = metrics[metrics["metric"] == "hard_negative_accuracy"]
+    found = []
+    for defence in grid.defences:
+        for seed in grid.seeds:
+            cell = rows[(rows["defence"] == defence) & (rows["seed"] == seed)]
+            if not cell.empty:
+                name = str(seed) if len(grid.seeds) > 1 else ""
+                found.append((defence, name, _number(cell, flagged=False)))
+    return found

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmrobust.errors import UserError
+from mmrobust.report.augmentations import read_augmentations
+
+HEADER = "study,augmentation,method,n,modality,measure,value,low,high,items,confidence\n"
+
+
+def table(tmp_path: Path, *rows: str) -> Path:
+    path = tmp_path / "augmentations.csv"
+    path.write_text(HEADER + "".join(f"s,{row},0,1,9,0.95\n" for row in rows))
+    return path
+
+
+def test_a_set_is_told_with_all_its_augmentations(tmp_path: Path) -> None:
+    rows = read_augmentations(
+        table(
+            tmp_path,
+            "a,eda,1,caption,alignment,0.5",
+            "a,eda,1,caption,distinct_1,0.9",
+            "a,eda,4,caption,alignment,0.25",
+            "a,eda,4,caption,true_share,",
+            "b,randaugment,1,image,alignment,0.75",
+        )
+    )
+    assert [(row.name, row.method, row.modality, row.n) for row in rows] == [
+        ("a", "eda", "caption", 4),
+        ("b", "randaugment", "image", 1),
+    ]
+    assert rows[0].measures == {"alignment": 0.25, "true_share": None}
+    assert rows[0].of("alignment") == 0.25
+    assert rows[1].of("distinct_1") is None
+
+
+def test_without_a_table_there_are_none(tmp_path: Path) -> None:
+    assert read_augmentations(tmp_path / "augmentations.csv") == []
+
+
+def test_what_is_no_number_is_told_with_its_line(tmp_path: Path) -> None:
+    path = table(tmp_path, "a,eda,1,caption,alignment,0.5", "a,eda,1,caption,mmd2,much")
+    with pytest.raises(UserError, match=r"augmentations\.csv: line 3: .*'much'"):
+        read_augmentations(path)
