@@ -79,7 +79,7 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
     [
         ("trainning", {}, "unknown key in f: 'trainning'; did you mean 'training'"),
         ("training.epoch", 3, "unknown key in f: training: 'epoch'; did you mean 'epochs'"),
-        ("training.epochs", 0, "f: training.epochs: 0 is less than the minimum of 1"),
+        ("training.epochs", -1, "f: training.epochs: -1 is less than the minimum of 0"),
         ("training.epochs", "many", "f: training.epochs: 'many' is not of type 'integer'"),
         ("training.warmup_fraction", 1.5, "f: training.warmup_fraction: 1.5 is greater"),
         ("defences", {}, "f: defences: must not be empty"),

@@ -188,3 +188,23 @@ def test_a_resumed_run_is_held_to_the_same_start(
     resumed = run("two.pt")
     assert resumed.keys() == undisturbed.keys()
     assert all(torch.equal(resumed[name], value) for name, value in undisturbed.items())
+
+
+def test_no_epoch_leaves_the_model_as_it_is(
+    data: Path, tokenizer: Path, cfg: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    model = build_model(
+        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
+    )
+    before = copy.deepcopy(model.state_dict())
+    history = train(
+        model,
+        TrainingData.of(load_split(data, "train")),
+        Standard(),
+        TrainingConfig(epochs=0, batch_size=16, learning_rate=0.1),
+        language=Language(),
+        seed=0,
+        state_file=tmp_path / "state.pt",
+    )
+    assert history == []
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
