@@ -31,6 +31,7 @@ def test_a_set_is_told_with_all_its_augmentations(tmp_path: Path) -> None:
         ("a", "eda", "caption", 4),
         ("b", "randaugment", "image", 1),
     ]
+    assert [row.an_item for row in rows] == ["4 captions", "1 picture"]
     assert rows[0].measures == {"alignment": 0.25, "true_share": None}
     assert rows[0].of("alignment") == 0.25
     assert rows[1].of("distinct_1") is None

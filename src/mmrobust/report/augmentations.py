@@ -22,6 +22,12 @@ class Measured:
     n: int
     measures: Mapping[str, float | None]
 
+    @property
+    def an_item(self) -> str:
+        """How many of what an item has."""
+        noun = "caption" if self.modality == "caption" else "picture"
+        return f"{self.n} {noun}{'' if self.n == 1 else 's'}"
+
     def of(self, measure: str) -> float | None:
         """A measure by name; None also where the set has no such measure."""
         return self.measures.get(measure)
