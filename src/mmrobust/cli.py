@@ -235,6 +235,27 @@ def write_report(
 
 
 @app.command()
+def compare(
+    here: Annotated[Path, typer.Argument(help="metrics.csv of a run.")],
+    there: Annotated[Path, typer.Argument(help="metrics.csv of another run, or of record.")],
+    metric: Annotated[str, typer.Option(help="Metric whose cells are printed.")] = "recall_at_k",
+    k: Annotated[int, typer.Option(help="Its cut-off.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Table of all measures, a CSV; none if left out.")
+    ] = None,
+) -> None:
+    """Set two runs beside each other, cell by cell."""
+    from mmrobust.report.comparison import compare as set_beside
+    from mmrobust.report.comparison import write_comparison
+
+    comparison = set_beside(here, there)
+    if out is not None:
+        write_comparison(out, comparison)
+    for line in comparison.lines(metric=metric, k=k):
+        print(line)
+
+
+@app.command()
 def check_config(
     file: Annotated[Path, typer.Argument(help="A study's configuration.")],
 ) -> None:

@@ -52,9 +52,7 @@ rule augment_data:
         lexicon="data/processed/{study}/lexicon.json",
         splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
     output:
-        expand(
-            "data/augmented/{{study}}/{{augmentation}}/{file}", file=AUGMENTED_FILES
-        ),
+        expand("data/augmented/{{study}}/{{augmentation}}/{file}", file=AUGMENTED_FILES),
     log:
         "logs/{study}/augment_data/{augmentation}.log",
     benchmark:

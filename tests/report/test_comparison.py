@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from mmrobust.cli import app
+from mmrobust.errors import UserError
+from mmrobust.report.comparison import compare
+
+
+@pytest.fixture
+def record(made_up: ModuleType, tmp_path: Path) -> Path:
+    made_up.write_metrics(tmp_path / "record.csv", made_up.metric_rows())
+    return tmp_path / "record.csv"
+
+
+def changed(record: Path, name: str, **values: object) -> Path:
+    """A copy with some columns of its first row set."""
+    table = pd.read_csv(record, dtype=str, keep_default_na=False)
+    for column, value in values.items():
+        table.loc[0, column] = str(value)
+    path = record.with_name(f"{name}.csv")
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_a_run_beside_itself_is_the_same_throughout(record: Path) -> None:
+    found = compare(record, record)
+    assert found.counts() == {"same": len(pd.read_csv(record))}
+
+
+@pytest.mark.parametrize(
+    ("values", "agreement"),
+    [
+        ({"value": 0.5, "low": 0.4, "high": 0.9}, "overlap"),
+        ({"value": 0.001, "low": 0.0, "high": 0.002}, "apart"),
+        ({"value": "", "low": "", "high": ""}, "undefined"),
+        ({"n": 17}, "overlap"),
+    ],
+)
+def test_a_measure_that_differs_is_told_how(
+    record: Path, values: dict[str, object], agreement: str
+) -> None:
+    first = pd.read_csv(record).iloc[0]
+    assert first["low"] > 0.002
+    assert first["low"] < 0.9
+    found = compare(changed(record, "run", **values), record)
+    assert found.counts() == {"same": len(pd.read_csv(record)) - 1, agreement: 1}
+
+
+def test_cells_of_one_run_alone_are_told(record: Path) -> None:
+    other = changed(record, "run", attack="mine")
+    assert compare(other, record).counts() == {
+        "same": len(pd.read_csv(record)) - 1,
+        "only here": 1,
+        "only there": 1,
+    }
+
+
+def test_cells_are_printed_in_percent(record: Path) -> None:
+    (line, *_), first = (
+        list(compare(record, record).lines(metric="recall_at_k", k=1)),
+        pd.read_csv(record).query("metric == 'recall_at_k' and k == 1").iloc[0],
+    )
+    said = f"{100 * first['value']:.1f} [{100 * first['low']:.1f}, {100 * first['high']:.1f}]"
+    assert line.startswith(f"{first['defence']}/seed0/{first['attack']} {first['direction']} (")
+    assert line.endswith(f": {said} | {said} | same")
+
+
+def test_the_verb_prints_and_writes(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = record.with_name("compared.csv")
+    app(["compare", str(record), str(record), "--out", str(out)], standalone_mode=False)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == f"all measures: {len(pd.read_csv(record))} same"
+    assert len(pd.read_csv(out)) == len(pd.read_csv(record))
+
+
+def test_what_is_no_table_is_told(record: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.csv: file is missing"):
+        compare(record, tmp_path / "none.csv")
