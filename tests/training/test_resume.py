@@ -80,7 +80,6 @@ def test_a_defence_can_start_from_another(
     train_model(
         cfg("standard"),
         initial=None,
-        augmented={},
         out=tmp_path / "one",
         work=tmp_path / "w",
         **common,
@@ -89,7 +88,6 @@ def test_a_defence_can_start_from_another(
     train_model(
         still,
         initial=tmp_path / "one",
-        augmented={},
         out=tmp_path / "two",
         work=tmp_path / "w",
         **common,

@@ -34,7 +34,7 @@ def results(clone: Path) -> dict[str, bytes]:
     """Everything that may not vary: all artifacts but run facts and the page that prints them."""
     return {
         str(path.relative_to(clone)): path.read_bytes()
-        for folder in ("data/processed/smoke", "results/smoke")
+        for folder in ("data/processed/smoke", "data/augmented/smoke", "results/smoke")
         for path in sorted((clone / folder).rglob("*"))
         if path.is_file() and path.name not in ("run.json", "report.html")
     }
@@ -66,7 +66,8 @@ def test_touched_files_rerun_nothing(clone, tool):
 
 def test_dvc_has_recorded_every_phase(smoke_run, tool):
     clone, printed = smoke_run
-    stages = [f"{phase}@smoke" for phase in ("data", "models", "evaluation", "report")]
+    phases = ("data", "augmentation", "models", "evaluation", "report")
+    stages = [f"{phase}@smoke" for phase in phases]
     recorded = [line for line in printed.splitlines() if line.startswith("dvc: recorded")]
     assert len(recorded) == 1, printed
     assert all(stage in recorded[0] for stage in stages)
@@ -108,7 +109,7 @@ def test_one_core_gives_the_same_bytes_as_two(clone, fresh_clone, tool):
 
 def test_dvc_would_run_nothing(clone, tool):
     done = tool("dvc", "repro", "--dry", "report@smoke", cwd=clone)
-    assert done.stdout.count("didn't change, skipping") == 4
+    assert done.stdout.count("didn't change, skipping") == 5
     assert "Running" not in done.stdout
 
 
