@@ -95,6 +95,11 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
         ("defences.mat.initial", "none", "unknown defence in f: defences.mat.initial 'none'"),
         ("defences.standard.initial", "mat", "goes round in a circle"),
         (
+            "model",
+            {"pretrained": {"name": "ViT-B-32", "weights": "openai"}},
+            "f: judge.model: must be another than the pretrained model under test",
+        ),
+        (
             "defences.standard",
             {"method": "fare"},
             "f: defences.standard: method 'fare' is held to the model that it starts from; wanted",
@@ -204,7 +209,9 @@ def test_a_part_of_a_text_search_may_be_null_where_it_may_be_left_out(
 def test_models_are_trained_here_or_pretrained(values: dict[str, Any]) -> None:
     bert = {"pretrained": {"name": "bert-base-uncased"}, "architecture": None}
     clip = {"pretrained": {"name": "ViT-B-32", "weights": "openai"}}
-    study = parse_study({**values, "masked_lm": bert, "model": clip}, where="f")
+    judge = {"seed": 9, "model": values["model"]}
+    sections = {"masked_lm": bert, "model": clip, "judge": judge}
+    study = parse_study({**values, **sections}, where="f")
     assert (study.masked_lm, study.model) == (bert, clip)
 
 

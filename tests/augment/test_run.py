@@ -30,6 +30,9 @@ def test_every_row_says_where_it_comes_from(augment: Augment, data: Path, method
     augmenter = build_augmenter({"method": method})
     first = np.searchsorted(split.caption_image, items["item"])
     expected = first if augmenter.reads == "caption" else np.full(600, -1)
+    if method == "human_captions":  # which are those that they repeat
+        expected = first + 1 + items["number"].to_numpy()
+        assert items["caption"].tolist() == [split.captions[row] for row in expected]
     assert items["source_caption"].tolist() == expected.tolist()
     assert made.manifest["augmentation"] == {"method": method, "n": 2}
     assert made.manifest["code"] == "1"
@@ -111,10 +114,20 @@ def test_chunks_at_hand_are_not_made_again(
     assert made == [2, 0, 4, 0, 2, 2]
 
 
-def test_a_repeat_is_made_once(data: Path, tmp_path: Path, cfg: Cfg) -> None:
+def test_a_repeat_is_made_once(
+    data: Path, tmp_path: Path, cfg: Cfg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counting(job: Job, passes: Any, *, workers: int) -> Any:
+        made.append(len(passes))
+        return make_chunks(job, passes, workers=workers)
+
+    monkeypatch.setattr("mmrobust.augment.run.make_chunks", counting)
     section = cfg("scenes_paraphrase", 4, distinct=2)
     augment_data(section, data=data, out=tmp_path / "out", work=tmp_path / "work")
     assert len(list((tmp_path / "work").iterdir())) == 4
+    assert made == [4]
     captions = load_augmented(tmp_path / "out", data=data).items["caption"].to_numpy()
     assert (captions[:600] == captions[600:]).all()
     assert (captions[:300] != captions[300:600]).mean() > 0.9
@@ -173,6 +186,40 @@ def test_only_the_training_split_is_opened(data: Path, tmp_path: Path, cfg: Cfg)
 def test_too_few_human_captions_are_told(augment: Augment) -> None:
     with pytest.raises(UserError, match="human_captions: image 0 has 3 captions, so `n` is at mos"):
         augment("human_captions", n=3)
+
+
+def test_a_picture_that_stayed_is_told(augment: Augment, data: Path) -> None:
+    made, split = augment("randaugment", n=1, operations=1), load_split(data, "train")
+    same = (made.images == split.images[:]).reshape(300, -1).all(axis=1)
+    assert 0.3 < same.mean() < 0.8  # half of the operations aren't applied
+    assert made.items["changed"].tolist() == (~same).tolist()
+
+
+def test_another_lexicon_or_other_weights_make_other_chunks(
+    data: Path, tmp_path: Path, cfg: Cfg
+) -> None:
+    from mmrobust.artifacts import read_json, write_json
+    from mmrobust.augment.chunks import Job
+
+    (tmp_path / "model" / "unet").mkdir(parents=True)
+    weights = tmp_path / "model" / "unet" / "weights"
+    weights.write_text("one")
+
+    def key(entry: dict[str, Any], folder: Path = data) -> str:
+        settings = {"dataset": DATASET, "data_seed": DATA_SEED, "device": "cpu", "threads": 1}
+        return Job(entry=entry, data=folder, code="1", work=tmp_path, **settings).key
+
+    drawing = {"method": "captioner", "model": str(tmp_path / "model"), "n": 1}
+    before = key(drawing)
+    weights.write_text("other")
+    assert key(drawing) != before
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    manifest = read_json(other / "manifest.json")
+    manifest["sha256"]["lexicon.json"] = "0" * 64
+    write_json(other / "manifest.json", manifest)
+    assert key({"method": "eda", "n": 1}, other) != key({"method": "eda", "n": 1})
+    assert key({"method": "eda", "n": 3, "workers": 2}) == key({"method": "eda", "n": 1})
 
 
 def test_a_set_of_other_data_is_refused(data: Path, tmp_path: Path, cfg: Cfg) -> None:

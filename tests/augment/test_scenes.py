@@ -7,10 +7,12 @@ from tests.augment.conftest import DATA_SEED, DATASET, Augment
 from mmrobust.augment.scenes_draw import scenes_of
 from mmrobust.data.prepare import build_dataset
 from mmrobust.data.scenes.grammar import parse, parse_all
-from mmrobust.data.scenes.scene import SceneArrays, relations
+from mmrobust.data.scenes.scene import SceneArrays, graph_keys, relations
 from mmrobust.data.scenes.truth import are_true
 from mmrobust.data.scenes.vocabulary import MEANINGS, VOCABULARY
 from mmrobust.training.pairs import TrainingData
+
+NONE = np.empty(0, dtype=np.int64)
 
 
 def first_captions() -> tuple[list[str], SceneArrays]:
@@ -90,7 +92,7 @@ def test_a_captioner_errs_as_often_as_it_is_told(augment: Augment) -> None:
 
 def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
     captions, scenes = first_captions()
-    imagined = scenes_of(captions, np.random.default_rng(0))
+    imagined = scenes_of(captions, np.random.default_rng(0), taken=NONE)
     assert are_true(captions, imagined).all()
     for array in (imagined.colour, imagined.shape):
         for row, count in zip(array.tolist(), imagined.n_objects.tolist(), strict=True):
@@ -104,6 +106,32 @@ def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
     same = imagined.background[open_background] == scenes.background[open_background]
     assert 0.05 < same.mean() < 0.5  # a quarter by chance
     assert imagined.n_objects.mean() > (said.colour >= 0).sum(axis=1).mean()
+
+
+def test_no_scene_that_is_held_out_is_imagined() -> None:
+    captions, _ = first_captions()
+    free = graph_keys(scenes_of(captions, np.random.default_rng(0), taken=NONE))
+    kept = graph_keys(scenes_of(captions, np.random.default_rng(0), taken=free[::2]))
+    assert not np.isin(kept, free[::2]).any()
+    assert np.isin(kept, free).any()
+
+
+def test_pictures_of_captions_keep_clear_of_the_other_splits(
+    augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def watched(captions: list[str], rng: np.random.Generator, *, taken: np.ndarray) -> SceneArrays:
+        seen.append(taken)
+        return scenes_of(captions, rng, taken=taken)
+
+    monkeypatch.setattr("mmrobust.augment.scenes_draw.scenes_of", watched)
+    augment("scenes_draw", n=1)
+    dataset = build_dataset(DATASET)
+    drawn = dataset.scenes(seed=DATA_SEED)  # type: ignore[attr-defined]
+    held_out = {*graph_keys(drawn["dev"]).tolist(), *graph_keys(drawn["test"]).tolist()}
+    assert seen
+    assert all(set(taken.tolist()) == held_out for taken in seen)
 
 
 def test_style_shifts_the_pictures_and_not_what_they_show(augment: Augment) -> None:

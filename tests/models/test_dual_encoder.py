@@ -64,6 +64,13 @@ def test_towers_train_together_or_alone(config: ModelConfig, tokenizer_file: Pat
         model.train_towers(towers)
         training = {name for name, p in model.named_parameters() if p.requires_grad}
         assert training == expected[towers]
+        assert model.clip.visual.training == (towers != "text")
+        assert model.clip.transformer.training == (towers != "image")
+    model.train_towers("both", batch_statistics=False)
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert not any(norm.training for norm in norms)
+    assert model.clip.transformer.training
 
 
 def test_trimmed_captions_embed_as_padded_ones(model: OpenClipDualEncoder) -> None:

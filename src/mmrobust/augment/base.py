@@ -60,10 +60,13 @@ class Made:
         values: R captions, or pictures uint8 (R, H, W, 3).
         true: (R,) bool, whether a picture shows what its item's first caption says; None where
             nobody knows, and for captions, whose truth the dataset decides.
+        sources: (R,) rows of the training captions that were read; None for the items' first
+            captions, or where none was.
     """
 
     values: Sequence[str] | Pictures
     true: NDArray[np.bool_] | None = None
+    sources: NDArray[np.int64] | None = None
 
 
 Generate = Callable[[Sources, np.random.Generator], Made]
@@ -79,6 +82,8 @@ class Augmenter(ABC):
 
     reads: ClassVar[Modality]
     writes: ClassVar[Modality]
+    prompted: ClassVar[bool] = False
+    """Whether an augmenter that reads images is told the item's first caption too."""
     of_dataset: ClassVar[str | None] = None
     """The only dataset that can be augmented this way; None for any."""
 

@@ -22,7 +22,7 @@ from mmrobust.artifacts import digest, replacing, sha256_file
 from mmrobust.augment import AUGMENTERS
 from mmrobust.augment.base import Augmenter, Generate, Made, Source, Sources
 from mmrobust.config import build
-from mmrobust.data.prepared import Split, load_lexicon, load_split
+from mmrobust.data.prepared import LEXICON, Split, load_lexicon, load_manifest, load_split
 from mmrobust.errors import UserError
 from mmrobust.randomness import numpy_generator
 from mmrobust.registry import resolve
@@ -90,9 +90,14 @@ class Job:
         """Digest of what chunks are made from, beside their items' captions and pictures."""
         made_by = {key: value for key, value in self.entry.items() if key not in ("n", "workers")}
         model = self.augmenter().model_folder()
-        files = [] if model is None else sorted(path for path in model.iterdir() if path.is_file())
-        weights = {path.name: _sha256(path, path.stat().st_mtime_ns) for path in files}
-        return digest([made_by, self.dataset, self.data_seed, self.code, weights])
+        files = [] if model is None else [path for path in model.rglob("*") if path.is_file()]
+        weights = {
+            str(path.relative_to(model)): _sha256(path, path.stat().st_mtime_ns)
+            for path in sorted(files)
+            if model is not None
+        }
+        lexicon = load_manifest(self.data)["sha256"][LEXICON]
+        return digest([made_by, self.dataset, self.data_seed, self.code, weights, lexicon])
 
     def chunk(self, one: Pass) -> Path:
         """File of a chunk, which may not exist yet."""
@@ -103,9 +108,8 @@ class Job:
     def load(self, one: Pass) -> Made:
         """A chunk that was made."""
         with np.load(self.chunk(one), allow_pickle=False) as stored:
-            true = stored.get("true")
-            values = stored["values"]
-        return Made(values.tolist() if values.dtype.kind == "U" else values, true)
+            values, true, sources = (stored.get(name) for name in ("values", "true", "sources"))
+        return Made(values.tolist() if values.dtype.kind == "U" else values, true, sources)
 
 
 def build_augmenter(entry: Mapping[str, Any]) -> Augmenter:
@@ -145,7 +149,9 @@ def _make(job: Job, one: Pass) -> Pass:
     else:
         values = np.asarray(made.values)
         _check_pictures(values, (one.size, *split.images.shape[1:]), method)
-    arrays = {"values": values} if made.true is None else {"values": values, "true": made.true}
+    known = {"true": made.true, "sources": made.sources}
+    arrays: dict[str, Any] = {"values": values}
+    arrays |= {key: of for key, of in known.items() if of is not None}
     with replacing(job.chunk(one)) as temporary:
         np.savez_compressed(temporary, **arrays)
     return one

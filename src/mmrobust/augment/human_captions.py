@@ -35,6 +35,7 @@ class HumanCaptions(Augmenter):
                     f"augmentations: human_captions: image {short[0]} has {count[short[0]]} "
                     f"captions, so `n` is at most {count.min() - 1}"
                 )
-            return Made([split.captions[row] for row in first[sources.items] + wanted])
+            rows = first[sources.items] + wanted
+            return Made([split.captions[row] for row in rows], sources=rows)
 
         return generate

@@ -25,6 +25,7 @@ class ImageDiffusion(Diffusion):
     """
 
     reads: ClassVar[Modality] = "image"
+    prompted: ClassVar[bool] = True
     method: ClassVar[str] = "image_diffusion"
     task: ClassVar[str] = "AutoPipelineForImage2Image"
 

@@ -43,10 +43,11 @@ def augment_data(cfg: Mapping[str, Any], *, data: Path, out: Path, work: Path) -
     )
     split = load_split(data, "train")
     passes = passes_over(len(split.images), entry["n"])
-    missing = [one for one in passes if not job.chunk(one).exists()]
-    there = sum(one.size for one in passes) - sum(one.size for one in missing)
-    unit = job.augmenter().writes
-    with progress_bar(total=len(split.images) * entry["n"], initial=there, unit=unit) as bar:
+    chunks = {job.chunk(one): one for one in passes}  # equal draws share a chunk
+    missing = [one for file, one in chunks.items() if not file.exists()]
+    total = sum(one.size for one in chunks.values())
+    there = total - sum(one.size for one in missing)
+    with progress_bar(total=total, initial=there, unit=job.augmenter().writes) as bar:
         for one in make_chunks(job, missing, workers=entry.get("workers", 1)):
             bar.update(one.size)
     write_augmented(out, gather(job, split))
@@ -58,25 +59,29 @@ def gather(job: Job, split: Split) -> Augmented:
     augmenter, n = job.augmenter(), int(job.entry["n"])
     made = [job.load(one) for one in passes_over(len(split.images), n)]
     item = np.tile(np.arange(len(split.images)), n)
-    source = first_captions(split, 0, len(split.images))[item]
+    first = first_captions(split, 0, len(split.images))[item]
+    told = [one.sources for one in made if one.sources is not None]
+    source = np.concatenate(told) if told else first
     if augmenter.writes == "caption":
         texts = [text for one in made for text in one.values]
-        columns, positives = _of_captions(job, split, texts, item, source)
+        columns, positives = _of_captions(job, split, texts, item, first)
         images = np.empty((0, *split.images.shape[1:]), dtype=np.uint8)
     else:
         known = [
             np.full(len(one.values), UNKNOWN) if one.true is None else one.true for one in made
         ]
-        columns = {"caption": None, "changed": True, "true": np.concatenate(known)}
-        positives = sp.csr_array((0, len(split.images)), dtype=np.bool_)
         images = np.concatenate([np.asarray(one.values) for one in made])
+        changed = [bool((images[row] != split.images[of]).any()) for row, of in enumerate(item)]
+        columns = {"caption": None, "changed": changed, "true": np.concatenate(known)}
+        positives = sp.csr_array((0, len(split.images)), dtype=np.bool_)
     manifest = load_manifest(job.data)
+    reads_captions = augmenter.reads == "caption" or augmenter.prompted
     return Augmented(
         items=pd.DataFrame(
             {
                 "item": item,
                 "number": np.repeat(np.arange(n), len(split.images)),
-                "source_caption": source if augmenter.reads == "caption" else -1,
+                "source_caption": source if reads_captions else -1,
                 **columns,
             }
         ),
@@ -99,13 +104,13 @@ def _of_captions(
     split: Split,
     texts: Sequence[str],
     item: NDArray[np.int64],
-    source: NDArray[np.int64],
+    first: NDArray[np.int64],
 ) -> tuple[dict[str, Any], sp.csr_array]:
     """Columns of made captions, and of which training images they are true.
 
     A language model may say nothing; the item's first caption stands in its place.
     """
-    before = [split.captions[row] for row in source.tolist()]
+    before = [split.captions[row] for row in first.tolist()]
     captions = [text or old for text, old in zip(texts, before, strict=True)]
     changed = [text != old for text, old in zip(captions, before, strict=True)]
     truth = truth_of(job.dataset, "train", data_seed=job.data_seed)

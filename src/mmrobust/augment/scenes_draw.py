@@ -16,7 +16,13 @@ from mmrobust.augment.training_scenes import (
 )
 from mmrobust.data.scenes.grammar import Propositions, parse_all
 from mmrobust.data.scenes.render import render
-from mmrobust.data.scenes.scene import MAX_OBJECTS, IntArray, SceneArrays, draw_scenes
+from mmrobust.data.scenes.scene import (
+    MAX_OBJECTS,
+    IntArray,
+    SceneArrays,
+    draw_scenes,
+    graph_keys,
+)
 from mmrobust.data.scenes.truth import are_true
 from mmrobust.data.scenes.vocabulary import COLOURS, SHAPES
 from mmrobust.errors import UserError
@@ -46,11 +52,13 @@ class ScenesDraw(ScenesAugmenter):
     def open(self, source: Source) -> Generate:
         """Read the training captions."""
         dataset, _ = training_scenes(source)
+        drawn = dataset.scenes(seed=source.data_seed)
+        held_out = np.concatenate([graph_keys(drawn[split]) for split in ("dev", "test")])
 
         def generate(sources: Sources, rng: np.random.Generator) -> Made:
             imagination, choice = rng.spawn(2)
             captions = [source.split.captions[row] for row in sources.captions]
-            imagined = scenes_of(captions, imagination)
+            imagined = scenes_of(captions, imagination, taken=held_out)
             shown = imagined.take(
                 misaligned_rows(captions, imagined, choice, share=self.misaligned)
             )
@@ -66,8 +74,13 @@ class ScenesDraw(ScenesAugmenter):
         return generate
 
 
-def scenes_of(captions: Sequence[str], rng: np.random.Generator) -> SceneArrays:
+def scenes_of(captions: Sequence[str], rng: np.random.Generator, *, taken: IntArray) -> SceneArrays:
     """Draw a scene of which each caption is true; what it leaves open is as in `draw_scenes`.
+
+    Args:
+        captions: C captions.
+        rng: source of all choices.
+        taken: keys of graphs that aren't drawn: those of the splits that are held out.
 
     Raises:
         UserError: a caption that the grammar can't read, or that contradicts itself.
@@ -82,6 +95,7 @@ def scenes_of(captions: Sequence[str], rng: np.random.Generator) -> SceneArrays:
         fits = (drawn.n_objects >= mentions[todo]) & are_true(
             [captions[row] for row in todo.tolist()], tried
         )
+        fits &= ~np.isin(graph_keys(tried), taken)
         scenes = scenes.put(todo[fits], tried.take(fits))
         todo = todo[~fits]
         if len(todo) == 0:

@@ -32,9 +32,9 @@ SCHEMA = pa.schema(
 )
 """One row of what was made: the row of the training image that it belongs to; which of the
 item's augmentations it is, from 0; the row of the training caption that it was made from, -1 if
-from the picture alone; the caption, null for a picture; whether it differs from its source; and
-whether it is true of its item: 1, 0, or -1 where nobody decides. Rows are sorted by number, then
-item, so that the first of n are a prefix."""
+from the picture alone; the caption, null for a picture; whether it differs from the item's first
+caption or its picture; and whether it is true of its item: 1, 0, or -1 where nobody decides. Rows
+are sorted by number, then item, so that the first of n are a prefix."""
 
 UNKNOWN = -1
 

@@ -109,8 +109,25 @@ class OpenClipDualEncoder(nn.Module):
         """Factor (), > 0, on cosine similarities before the softmax."""
         return cast(Tensor, self.clip.logit_scale).exp()
 
-    def train_towers(self, towers: Literal["both", "image", "text"]) -> None:
-        """Let the parameters of some towers train and no others; the scale only with both."""
+    def train_towers(
+        self, towers: Literal["both", "image", "text"], *, batch_statistics: bool = True
+    ) -> None:
+        """Put some towers in train mode and the rest in eval mode, and let only theirs train.
+
+        The scale trains only with both. A frozen tower in train mode would still move the running
+        statistics of its batch normalisation.
+
+        Args:
+            towers: which ones.
+            batch_statistics: whether batch normalisation reads the batch and moves its running
+                statistics, or stays at those that it has.
+        """
+        self.train(towers != "image")
+        cast(nn.Module, self.clip.visual).train(towers != "text")
+        if not batch_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         image = {id(parameter) for parameter in cast(nn.Module, self.clip.visual).parameters()}
         for parameter in self.clip.parameters():
             is_scale = parameter is self.clip.logit_scale

@@ -177,12 +177,12 @@ def train(
         positives=config.positives,
     )
     original = frozen_copy(model) if method.needs_original else None
-    model.train_towers(method.trained())
+    # What is held to the original's embeddings must see what the original sees.
+    model.train_towers(method.trained(), batch_statistics=not method.needs_original)
     state = TrainingState(model, make_optimizer(model, config), 0, [], inputs)
     if state_file.exists():
         state.load(state_file)
     total = config.epochs * sampler.steps_per_epoch
-    model.train()
     saved_at = time.monotonic()
     for step in _progress(state, total, config.batch_size):
         rate = learning_rate_at(step, total, config)
