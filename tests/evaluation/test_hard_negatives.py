@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.data.prepare import build_dataset
 from mmrobust.data.scenes.lexicon import lexicon
+from mmrobust.data.scenes.vocabulary import VOCABULARY
 from mmrobust.evaluation.hard_negatives import hard_negative_accuracy, hard_negatives
 from mmrobust.evaluation.intervals import Resampling
 
+COMMON = {concept[0] for concepts in VOCABULARY.values() for concept in concepts}
 KINDS = Language(
     synonyms={"red": ["crimson"], "crimson": ["red"]},
     alternatives={"red": ["crimson", "blue"], "crimson": ["red", "blue"], "ring": ["star"]},
@@ -57,12 +60,22 @@ def test_in_scenes_nearly_every_caption_has_a_false_twin() -> None:
     assert not language.require_truth()(
         [b for _, b, _ in told], [image for *_, image in told]
     ).any()
+    rare = []
     for before, after, _ in told:
         pairs = zip(before.split(), after.split(), strict=True)
         changed = [(a, b) for a, b in pairs if a != b]
-        assert len(changed) == 1
-        ((old, new),) = changed
+        *articles, (old, new) = changed
+        assert len(changed) <= 2
+        assert all({a, b} == {"a", "an"} for a, b in articles)
         assert new not in words.synonyms[old]
+        spoken = after.split()
+        for article, word in itertools.pairwise(spoken):
+            if article in ("a", "an"):
+                assert (article == "an") == (word[0] in "aeiou")
+        rare.append([word not in COMMON for word in (old, new)])
+    before_and_after = np.mean(rare, axis=0)
+    assert before_and_after[0] > 0.2
+    assert before_and_after[0] == pytest.approx(before_and_after[1], abs=0.01)
 
 
 class Meaning:

@@ -25,7 +25,7 @@ _DRAWS = 8
 def hard_negatives(
     captions: Sequence[str], images: Sequence[int], language: Language
 ) -> list[str | None]:
-    """Each caption with one word replaced by one of its kind that means something else.
+    """Each caption with one word, and its article, replaced by one that means something else.
 
     Args:
         captions: C captions.
@@ -85,10 +85,20 @@ def hard_negative_accuracy(
 
 
 def _others(word: str, language: Language) -> tuple[str, ...]:
-    """Words of the same kind that mean something else, or else opposites."""
+    """Words of the same kind that mean something else, as common as the word; or else opposites.
+
+    A rarer word would tell which caption is wrong to who has never seen the picture. Each meaning
+    has one common word, the first that its others name; of two words both may be.
+    """
     same = {word, *language.synonyms.get(word, ())}
     kind = [other for other in language.alternatives.get(word, ()) if other not in same]
-    return tuple(kind or language.antonyms.get(word, ()))
+    alike = [other for other in kind if _is_common(other, language) == _is_common(word, language)]
+    return tuple(alike or kind or language.antonyms.get(word, ()))
+
+
+def _is_common(word: str, language: Language) -> bool:
+    others = language.synonyms.get(word, ())
+    return all(language.synonyms.get(other, (word,))[0] == word for other in others)
 
 
 def _swapped(
@@ -96,4 +106,7 @@ def _swapped(
 ) -> str:
     at = int(rng.choice([place for place, others in enumerate(choices) if others]))
     other = choices[at][int(rng.integers(len(choices[at])))]
-    return " ".join([*words[:at], other, *words[at + 1 :]])
+    before = list(words[:at])
+    if before and before[-1] in ("a", "an"):
+        before[-1] = "an" if other[0] in "aeiou" else "a"
+    return " ".join([*before, other, *words[at + 1 :]])
