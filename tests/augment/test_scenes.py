@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.augment.conftest import DATA_SEED, DATASET, Augment
 
 from mmrobust.augment.scenes_draw import scenes_of
 from mmrobust.data.prepare import build_dataset
+from mmrobust.data.prepared import load_split
 from mmrobust.data.scenes.grammar import parse, parse_all
 from mmrobust.data.scenes.scene import SceneArrays, graph_keys, relations
 from mmrobust.data.scenes.truth import are_true
@@ -145,13 +148,8 @@ def test_style_shifts_the_pictures_and_not_what_they_show(augment: Augment) -> N
 
 
 def test_training_data_holds_the_items_and_what_was_made_of_them(
-    augment: Augment, data: object
+    augment: Augment, data: Path
 ) -> None:
-    from pathlib import Path
-
-    from mmrobust.data.prepared import load_split
-
-    assert isinstance(data, Path)
     split = load_split(data, "train")
     captions = augment("scenes_paraphrase", n=2)
     pictures = augment("scenes_render", n=1)
@@ -168,3 +166,19 @@ def test_training_data_holds_the_items_and_what_was_made_of_them(
     found = (255 * pairs.pixels(rows)).round().byte().permute(0, 2, 3, 1).numpy()
     expected = [split.images[0], split.images[299], pictures.images[0], pictures.images[299]]
     assert np.array_equal(found, np.stack(expected))
+
+
+def test_of_pictures_that_show_another_scene_nothing_more_is_taken_to_be_true(
+    augment: Augment, data: Path
+) -> None:
+    split = load_split(data, "train")
+    drawn, moved = augment("scenes_draw", n=1), augment("scenes_render", n=1, misaligned=0.4)
+    pairs = TrainingData.of(split, augmented=[drawn, moved])
+    dense = pairs.positives.toarray()
+    first = np.searchsorted(split.caption_image, np.arange(300))
+    assert pairs.image_source.tolist() == [-1] * 300 + first.tolist() + [-1] * 300
+    assert not dense[:, 300:600].any()
+    true = moved.items["true"].to_numpy() == 1
+    assert np.array_equal(dense[:, 600:][:, true], dense[:, :300][:, true])
+    assert not dense[:, 600:][:, ~true].any()
+    assert pairs.caption_source.tolist() == list(range(len(split.captions)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,10 @@ def uneven() -> TrainingData:
     return TrainingData(
         images=[first, 7 * np.ones((1, 2, 2, 3), np.uint8)],
         image_item=image_item,
+        image_source=np.full(4, -1),
         captions=WORDS,
         caption_item=caption_item,
+        caption_source=np.arange(7),
         positives=sp.csr_array(true),
     )
 
@@ -121,3 +124,38 @@ def test_only_the_first_captions_of_an_image_are_learned_from(data: Path) -> Non
     assert np.array_equal(two.positives.toarray(), split.positives.toarray()[kept_rows])
     every = TrainingData.of(split)
     assert list(every.captions) == list(split.captions)
+
+
+@pytest.fixture
+def drawn(uneven: TrainingData) -> TrainingData:
+    """As uneven, but the last picture was made from "one", and "six" says "one" otherwise."""
+    return replace(
+        uneven,
+        image_source=np.array([-1, -1, -1, 0]),
+        caption_source=np.array([0, 1, 2, 3, 4, 0, 6]),
+    )
+
+
+def test_a_picture_of_a_caption_goes_with_that_caption(drawn: TrainingData) -> None:
+    sampler = PairSampler(drawn, batch_size=3, seed=0)
+    seen = {0: set(), 7: set()}
+    for step in range(120):
+        batch = sampler.batch(step)
+        assert torch.equal(batch.positives, torch.eye(3, dtype=torch.bool))
+        values = (255 * batch.images[:, 0, 0, 0]).round().int().tolist()
+        for value, caption in zip(values, batch.captions, strict=True):
+            if value in seen:
+                seen[value].add(caption)
+    assert seen == {0: {"one", "two", "six"}, 7: {"one", "six"}}
+
+
+def test_among_all_pairs_too(drawn: TrainingData) -> None:
+    batch = PairSampler(drawn, batch_size=3, seed=0, pairs="all").batch(0)
+    values = (255 * batch.images[:, 0, 0, 0]).round().int().tolist()
+    right = {
+        value: {caption for caption, one in zip(batch.captions, row, strict=True) if one}
+        for value, row in zip(values, batch.positives.tolist(), strict=True)
+    }
+    assert right[0] == {"one", "two", "six"}
+    assert right[7] == {"one", "six"}
+    assert bool(batch.positives.any(dim=0).all())

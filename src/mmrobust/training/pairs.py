@@ -29,15 +29,21 @@ class TrainingData:
     Fields:
         images: uint8 (n, H, W, 3) arrays, whose rows are counted on from one to the next.
         image_item: (N,) int64, the item of each image.
+        image_source: (N,) int64, the row of the dataset's caption that a picture was made from;
+            -1 for one that is of the item itself.
         captions: C texts.
         caption_item: (C,) int64, the item of each caption.
+        caption_source: (C,) int64, the row of the dataset's caption that it is or was made from;
+            -1 for one that was made from the picture.
         positives: bool (C, N): the caption is true of the image.
     """
 
     images: Sequence[NDArray[np.uint8]]
     image_item: NDArray[np.int64]
+    image_source: NDArray[np.int64]
     captions: Sequence[str]
     caption_item: NDArray[np.int64]
+    caption_source: NDArray[np.int64]
     positives: sp.csr_array
 
     @classmethod
@@ -53,8 +59,9 @@ class TrainingData:
         Args:
             split: the training split.
             captions_per_image: how many of its captions an image has; None for all.
-            augmented: sets of further captions or pictures. Of a picture is taken to be true
-                what is true of its item's image.
+            augmented: sets of further captions or pictures. Of another picture of the item is
+                taken to be true what is true of its image, if its first caption is. Of one that
+                was made from a caption nothing is known but that.
         """
         rank = np.arange(len(split.captions)) - np.searchsorted(
             split.caption_image, split.caption_image
@@ -62,22 +69,33 @@ class TrainingData:
         kept = np.flatnonzero(rank < (captions_per_image or len(split.captions)))
         captions = [split.captions[row] for row in kept]
         caption_item, image_item = [split.caption_image[kept]], [np.arange(len(split.images))]
+        caption_source, image_source = [kept], [np.full(len(split.images), -1)]
         images, positives = [split.images], [sp.csr_array(split.positives[kept])]
+        known = [np.ones(len(split.images), dtype=bool)]
         for made in augmented:
-            item = made.items["item"].to_numpy().astype(np.int64)
+            item, source = (
+                made.items[column].to_numpy().astype(np.int64)
+                for column in ("item", "source_caption")
+            )
             if len(made.images):
                 images.append(made.images)
                 image_item.append(item)
+                image_source.append(source)
+                known.append((source < 0) & (made.items["true"].to_numpy() != 0))
             else:
                 captions += made.items["caption"].tolist()
                 caption_item.append(item)
+                caption_source.append(source)
                 positives.append(made.positives)
+        of_items = sp.csr_array(sp.vstack(positives))[:, np.concatenate(image_item)]
         return cls(
             images=images,
             image_item=np.concatenate(image_item),
+            image_source=np.concatenate(image_source),
             captions=captions,
             caption_item=np.concatenate(caption_item),
-            positives=sp.csr_array(sp.vstack(positives))[:, np.concatenate(image_item)],
+            caption_source=np.concatenate(caption_source),
+            positives=sp.csr_array(of_items.multiply(np.concatenate(known)[None, :])),
         )
 
     @property
@@ -104,7 +122,8 @@ class PairSampler:
         batch_size: items of a batch.
         seed: of the order and of the draws.
         pairs: one (an item enters with one of its images and one of its captions, drawn anew
-            each time) or all (with all of them).
+            each time) or all (with all of them). A picture that was made from a caption goes with
+            that caption and what else was made from it, not with the item's others.
         positives: item (images and captions of the same item belong together) or exact (also
             those of other items of which a caption is true).
     """
@@ -136,21 +155,45 @@ class PairSampler:
         epoch, position = divmod(step, self.steps_per_epoch)
         order = numpy_generator(self._seed, "order", epoch).permutation(self._data.n_items)
         items = order[position * self._batch_size : (position + 1) * self._batch_size]
-        images = self._chosen(self._images_of, items, "images", step)
-        captions = self._chosen(self._captions_of, items, "captions", step)
+        images = self._images_for(items, step)
+        captions = self._captions_for(images, items, step)
         return TrainingBatch(
             images=self._data.pixels(images),
             captions=tuple(self._data.captions[row] for row in captions),
             positives=torch.from_numpy(self._positives_of(images, captions)),
         )
 
-    def _chosen(
-        self, rows_of: Sequence[NDArray[np.int64]], items: NDArray[np.int64], name: str, step: int
-    ) -> NDArray[np.int64]:
+    def _images_for(self, items: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+        """All images of the items, or one of each."""
+        rows = [self._images_of[item] for item in items]
         if self._pairs == "all":
-            return np.concatenate([rows_of[item] for item in items])
-        choice = numpy_generator(self._seed, name, step)
-        return np.array([choice.choice(rows_of[item]) for item in items])
+            return np.concatenate(rows)
+        choice = numpy_generator(self._seed, "images", step)
+        return np.array([choice.choice(own) for own in rows])
+
+    def _captions_for(
+        self, images: NDArray[np.int64], items: NDArray[np.int64], step: int
+    ) -> NDArray[np.int64]:
+        """All captions of the items, or one for each image, of which it can be one."""
+        rows = [self._captions_of[item] for item in items]
+        if self._pairs == "all":
+            return np.concatenate(rows)
+        choice = numpy_generator(self._seed, "captions", step)
+        return np.array(
+            [
+                choice.choice(own[self._fits(image, own)])
+                for image, own in zip(images.tolist(), rows, strict=True)
+            ]
+        )
+
+    def _fits(self, images: Any, captions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether captions of an item can be said of its images.
+
+        What was made from one caption shows what that says, and need not what others say.
+        """
+        source, data = self._data.image_source[images], self._data
+        fits: NDArray[np.bool_] = (source == -1) | (source == data.caption_source[captions])
+        return fits
 
     def _positives_of(
         self, images: NDArray[np.int64], captions: NDArray[np.int64]
@@ -160,6 +203,7 @@ class PairSampler:
         own: NDArray[np.bool_] = (
             data.image_item[images][:, None] == data.caption_item[captions][None, :]
         )
+        own &= self._fits(images[:, None], captions[None, :])
         if self._positives == "item":
             return own
         true: NDArray[np.bool_] = data.positives[captions][:, images].toarray().T
