@@ -7,14 +7,15 @@ SugarCrepe, Hsieh et al. 2023, arXiv:2306.14610); the negatives are our own.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.evaluation.intervals import Resampling, rate_intervals
-from mmrobust.evaluation.metrics import per_image
+from mmrobust.evaluation.intervals import Resampling
+from mmrobust.evaluation.metrics import caption_share
 from mmrobust.evaluation.subject import Subject
 from mmrobust.randomness import numpy_generator
 
@@ -38,7 +39,8 @@ def hard_negatives(
     """
     rng = numpy_generator(0, "hard negatives")
     words = [caption.split(" ") for caption in captions]
-    choices = [[_others(word, language) for word in caption] for caption in words]
+    others = {word: _others(word, language) for word in set(itertools.chain(*words))}
+    choices = [[others[word] for word in caption] for caption in words]
     found: list[str | None] = [None] * len(captions)
     todo = [row for row, of_caption in enumerate(choices) if any(of_caption)]
     for _ in range(_DRAWS):
@@ -70,18 +72,7 @@ def hard_negative_accuracy(
     wrong = subject.embed_attacked([text for text in negatives if text is not None])
     image = subject.clean_image[owner[rows]]
     closer = ((subject.clean_text[rows] - wrong).astype(np.float64) * image).sum(axis=1) > 0
-    images, place = np.unique(owner[rows], return_inverse=True)
-    right = per_image(place, closer, len(images))
-    counts = per_image(place, np.ones(len(place)), len(images))
-    (interval,) = rate_intervals(right[None], counts[None], resampling)
-    assert interval is not None
-    return {
-        "value": float(closer.mean()),
-        "low": interval.low,
-        "high": interval.high,
-        "n": len(rows),
-        "interval": interval.method,
-    }
+    return caption_share(owner[rows], closer, resampling)
 
 
 def _others(word: str, language: Language) -> tuple[str, ...]:

@@ -181,15 +181,30 @@ def caption_truth(outcomes: pd.DataFrame, resampling: Resampling) -> dict[str, A
     )
     if captions.empty:
         return None
-    images, place = np.unique(captions["image"].to_numpy(), return_inverse=True)
-    true = per_image(place, captions["caption_true"].to_numpy(), len(images))
+    return caption_share(
+        captions["image"].to_numpy(), captions["caption_true"].to_numpy(), resampling
+    )
+
+
+def caption_share(
+    image: NDArray[np.integer], holds: NDArray[Any], resampling: Resampling
+) -> dict[str, Any]:
+    """Share of captions of which something holds, clustered by image, with its interval.
+
+    Args:
+        image: (C,) image of each caption; at least one.
+        holds: (C,) 1 or true where it holds, else 0 or false.
+        resampling: number of resamples, confidence and generator.
+    """
+    images, place = np.unique(image, return_inverse=True)
+    successes = per_image(place, holds, len(images))
     counts = per_image(place, np.ones(len(place)), len(images))
-    (interval,) = rate_intervals(true[None], counts[None], resampling)
+    (interval,) = rate_intervals(successes[None], counts[None], resampling)
     assert interval is not None
     return {
-        "value": float(true.sum() / counts.sum()),
+        "value": float(successes.sum() / counts.sum()),
         "low": interval.low,
         "high": interval.high,
-        "n": len(captions),
+        "n": len(place),
         "interval": interval.method,
     }
