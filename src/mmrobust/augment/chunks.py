@@ -12,7 +12,7 @@ import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +81,19 @@ class Job:
     code: str
     work: Path
 
+    @cached_property
     def augmenter(self) -> Augmenter:
         """The augmenter of the entry."""
         return build_augmenter(self.entry)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Digest of what chunks are made from, beside their items' captions and pictures."""
         made_by = {key: value for key, value in self.entry.items() if key not in ("n", "workers")}
-        model = self.augmenter().model_folder()
+        model = self.augmenter.model_folder()
         files = [] if model is None else [path for path in model.rglob("*") if path.is_file()]
         weights = {
-            str(path.relative_to(model)): _sha256(path, path.stat().st_mtime_ns)
+            str(path.relative_to(model)): sha256_file(path)
             for path in sorted(files)
             if model is not None
         }
@@ -101,7 +102,7 @@ class Job:
 
     def chunk(self, one: Pass) -> Path:
         """File of a chunk, which may not exist yet."""
-        number = self.augmenter().draw_number(one.number)
+        number = self.augmenter.draw_number(one.number)
         name = digest([self.key, one.start, _content(self.data, one.start, one.stop), number])
         return self.work / f"{name}.npz"
 
@@ -182,15 +183,10 @@ def _opened(job: Job) -> tuple[Augmenter, Generate, Split]:
             data_seed=job.data_seed,
             device=job.device,
         )
-        augmenter = job.augmenter()
+        augmenter = job.augmenter
         _OPENED.clear()
         _OPENED[name] = (augmenter, augmenter.open(source), source.split)
     return _OPENED[name]
-
-
-@cache
-def _sha256(path: Path, changed: int) -> str:
-    return sha256_file(path)
 
 
 @cache

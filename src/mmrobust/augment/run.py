@@ -47,7 +47,7 @@ def augment_data(cfg: Mapping[str, Any], *, data: Path, out: Path, work: Path) -
     missing = [one for file, one in chunks.items() if not file.exists()]
     total = sum(one.size for one in chunks.values())
     there = total - sum(one.size for one in missing)
-    with progress_bar(total=total, initial=there, unit=job.augmenter().writes) as bar:
+    with progress_bar(total=total, initial=there, unit=job.augmenter.writes) as bar:
         for one in make_chunks(job, missing, workers=entry.get("workers", 1)):
             bar.update(one.size)
     write_augmented(out, gather(job, split))
@@ -56,7 +56,7 @@ def augment_data(cfg: Mapping[str, Any], *, data: Path, out: Path, work: Path) -
 
 def gather(job: Job, split: Split) -> Augmented:
     """All chunks as one set, with what is known of each row."""
-    augmenter, n = job.augmenter(), int(job.entry["n"])
+    augmenter, n = job.augmenter, int(job.entry["n"])
     made = [job.load(one) for one in passes_over(len(split.images), n)]
     item = np.tile(np.arange(len(split.images)), n)
     first = first_captions(split, 0, len(split.images))[item]

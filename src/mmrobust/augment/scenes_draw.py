@@ -9,13 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from mmrobust.augment.base import Generate, Made, Modality, Source, Sources
-from mmrobust.augment.training_scenes import (
-    ScenesAugmenter,
-    misaligned_rows,
-    training_scenes,
-)
+from mmrobust.augment.training_scenes import ScenesPictures, scenes_dataset
 from mmrobust.data.scenes.grammar import Propositions, parse_all
-from mmrobust.data.scenes.render import render
 from mmrobust.data.scenes.scene import (
     MAX_OBJECTS,
     IntArray,
@@ -26,32 +21,23 @@ from mmrobust.data.scenes.scene import (
 from mmrobust.data.scenes.truth import are_true
 from mmrobust.data.scenes.vocabulary import COLOURS, SHAPES
 from mmrobust.errors import UserError
-from mmrobust.quantities import Fraction
 
 _MAX_REDRAWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScenesDraw(ScenesAugmenter):
+class ScenesDraw(ScenesPictures):
     """A picture of a scene of which the item's first caption is true, and which may be another.
 
     Stands for text-to-image generation: what the caption leaves open (sizes, background, places
     and objects that it doesn't mention) is drawn.
-
-    Fields:
-        style_shift: how far palette and texture are from the dataset's.
-        misaligned: share of the pictures of which the caption is false.
     """
 
     reads: ClassVar[Modality] = "caption"
-    writes: ClassVar[Modality] = "image"
-
-    style_shift: Fraction = 0.0
-    misaligned: Fraction = 0.0
 
     def open(self, source: Source) -> Generate:
         """Read the training captions."""
-        dataset, _ = training_scenes(source)
+        dataset = scenes_dataset(source)
         drawn = dataset.scenes(seed=source.data_seed)
         held_out = np.concatenate([graph_keys(drawn[split]) for split in ("dev", "test")])
 
@@ -59,17 +45,7 @@ class ScenesDraw(ScenesAugmenter):
             imagination, choice = rng.spawn(2)
             captions = [source.split.captions[row] for row in sources.captions]
             imagined = scenes_of(captions, imagination, taken=held_out)
-            shown = imagined.take(
-                misaligned_rows(captions, imagined, choice, share=self.misaligned)
-            )
-            pictures = render(
-                shown,
-                rng,
-                image_size=dataset.image_size,
-                pixel_noise=dataset.pixel_noise,
-                style_shift=self.style_shift,
-            )
-            return Made(pictures, are_true(captions, shown))
+            return self.render(captions, imagined, dataset, rng, choice)
 
         return generate
 

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrobust.augment.base import Augmenter, Source
+from mmrobust.augment.base import Augmenter, Made, Modality, Source
 from mmrobust.data.prepare import build_dataset
 from mmrobust.data.scenes.dataset import Scenes
+from mmrobust.data.scenes.render import render
 from mmrobust.data.scenes.scene import SceneArrays
 from mmrobust.data.scenes.truth import are_true
 from mmrobust.errors import UserError
-from mmrobust.quantities import PositiveInt
+from mmrobust.quantities import Fraction, PositiveInt
 
 _MAX_REDRAWS = 1000
 
@@ -38,10 +39,60 @@ class ScenesAugmenter(Augmenter):
         return number if self.distinct is None else number % self.distinct
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScenesPictures(ScenesAugmenter):
+    """An augmenter that renders scenes.
+
+    Fields:
+        style_shift: how far palette and texture are from the dataset's.
+        misaligned: share of the pictures that show another item's scene, of which the item's
+            first caption is false.
+    """
+
+    writes: ClassVar[Modality] = "image"
+
+    style_shift: Fraction = 0.0
+    misaligned: Fraction = 0.0
+
+    def render(
+        self,
+        captions: Sequence[str],
+        scenes: SceneArrays,
+        dataset: Scenes,
+        rng: np.random.Generator,
+        choice: np.random.Generator,
+    ) -> Made:
+        """Pictures of R scenes, or of each other's where they are misaligned.
+
+        Args:
+            captions: R captions, each true of the scene of its own row.
+            scenes: R scenes.
+            dataset: whose size and noise the pictures have.
+            rng: source of jitter, tint, texture and noise.
+            choice: source of which pictures are misaligned, and how.
+        """
+        shown = scenes.take(misaligned_rows(captions, scenes, choice, share=self.misaligned))
+        pictures = render(
+            shown,
+            rng,
+            image_size=dataset.image_size,
+            pixel_noise=dataset.pixel_noise,
+            style_shift=self.style_shift,
+        )
+        return Made(pictures, are_true(captions, shown))
+
+
 def training_scenes(source: Source) -> tuple[Scenes, SceneArrays]:
     """The dataset, and the scene of each training picture as it was drawn for it."""
-    dataset: Any = build_dataset(source.dataset)
+    dataset = scenes_dataset(source)
     return dataset, dataset.image_scenes("train", seed=source.data_seed)
+
+
+def scenes_dataset(source: Source) -> Scenes:
+    """The dataset; planning has refused any other than `scenes`."""
+    dataset: Any = build_dataset(source.dataset)
+    assert isinstance(dataset, Scenes)
+    return dataset
 
 
 def misaligned_rows(
