@@ -10,7 +10,7 @@ from torch import Tensor
 from mmrobust.attacks.run import evaluation_mode
 from mmrobust.models.base import ProjectingEncoder
 from mmrobust.models.encoding import embed_captions, embed_images
-from mmrobust.quantities import Fraction, NonNegativeInt
+from mmrobust.quantities import Fraction
 from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
 from mmrobust.training.image_adversary import ImageAdversary
 from mmrobust.training.losses import (
@@ -19,13 +19,13 @@ from mmrobust.training.losses import (
     clean_loss,
     pair_loss,
 )
-from mmrobust.training.text_adversary import adversarial_captions
+from mmrobust.training.text_adversary import TextAdversary
 
 Order = Literal["text_first", "image_first", "independent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAT(ImageAdversary, ContrastiveMethod):
+class MAT(ImageAdversary, TextAdversary, ContrastiveMethod):
     """Multimodal adversarial training, Waseda et al., arXiv:2405.18770, section 3.
 
     The inner maximisation is approximated one modality after the other: the caption first,
@@ -33,7 +33,6 @@ class MAT(ImageAdversary, ContrastiveMethod):
     from the pair of both. With `augmentations` it is MAT+.
 
     Fields:
-        words: words of a caption that may be replaced.
         order: text_first (the paper's), image_first, or independent (each against clean inputs).
         inner_loss: what the image attack raises: contrastive, or positive_pair (no negatives).
         clean_weight: share in 0..1 of the loss of clean pairs in what the model learns from.
@@ -44,7 +43,6 @@ class MAT(ImageAdversary, ContrastiveMethod):
         the contrastive loss, as in TeCoA; no clean pair enters the outer loss; both towers train.
     """
 
-    words: NonNegativeInt = 1
     order: Order = "text_first"
     inner_loss: ImageLossName = "contrastive"
     clean_weight: Fraction = 0.0
@@ -68,24 +66,16 @@ class MAT(ImageAdversary, ContrastiveMethod):
         """Adversarial images (I, 3, H, W) and C captions, in the configured order."""
         if self.order == "image_first":
             images = self._images(model, batch, setting, embed_captions(model, batch.captions))
-            captions, _ = self._captions(model, batch, setting, embed_images(model, images))
+            captions, _ = self.adversarial_captions(
+                model, batch, embed_images(model, images), setting
+            )
             return images, captions
-        captions, text = self._captions(model, batch, setting, embed_images(model, batch.images))
+        captions, text = self.adversarial_captions(
+            model, batch, embed_images(model, batch.images), setting
+        )
         if self.order == "independent":
             text = embed_captions(model, batch.captions)
         return self._images(model, batch, setting, text), captions
-
-    def _captions(
-        self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting, guide: Tensor
-    ) -> tuple[list[str], Tensor]:
-        return adversarial_captions(
-            model,
-            batch.captions,
-            guide,
-            batch.positives,
-            words=self.words,
-            language=setting.language,
-        )
 
     def _images(
         self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting, guide: Tensor

@@ -9,23 +9,19 @@ from torch import Tensor
 from mmrobust.attacks.run import evaluation_mode
 from mmrobust.models.base import ProjectingEncoder
 from mmrobust.models.encoding import embed_images
-from mmrobust.quantities import NonNegativeInt
 from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
 from mmrobust.training.image_adversary import ImageAdversary
 from mmrobust.training.losses import pair_loss
-from mmrobust.training.text_adversary import adversarial_captions
+from mmrobust.training.text_adversary import TextAdversary
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMCoA(ImageAdversary, ContrastiveMethod):
+class MMCoA(ImageAdversary, TextAdversary, ContrastiveMethod):
     """Multimodal contrastive adversarial training, Zhou et al. 2024, arXiv:2404.19287, section 4.
 
     Half the loss is of adversarial images with clean captions, half of clean images with
     adversarial captions; no pair is adversarial on both sides. Released code: eps 1/255, 10 steps
     of 1/255, one word.
-
-    Fields:
-        words: words of a caption that may be replaced.
 
     Deviations:
         The paper classifies with prompts, and its words come from BERT-Attack; here captions are
@@ -34,8 +30,6 @@ class MMCoA(ImageAdversary, ContrastiveMethod):
         is not the published loss and not done here.
     """
 
-    words: NonNegativeInt = 1
-
     def losses(
         self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
     ) -> dict[str, Tensor]:
@@ -43,13 +37,8 @@ class MMCoA(ImageAdversary, ContrastiveMethod):
         text = model.encode_text(batch.captions)
         with evaluation_mode(model):
             images = self.images_against_text(model, batch, text, setting.noise)
-            captions, _ = adversarial_captions(
-                model,
-                batch.captions,
-                embed_images(model, batch.images),
-                batch.positives,
-                words=self.words,
-                language=setting.language,
+            captions, _ = self.adversarial_captions(
+                model, batch, embed_images(model, batch.images), setting
             )
         moved = model.encode_text(captions)
         return {

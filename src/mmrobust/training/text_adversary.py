@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,8 +11,34 @@ from mmrobust.attacks.text_search.base import Language
 from mmrobust.attacks.text_search.memory import TextMemory
 from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.models.base import DualEncoder
+from mmrobust.quantities import NonNegativeInt
 from mmrobust.threat import TextBudget
+from mmrobust.training.base import Setting, TrainingBatch, TrainingMethod
 from mmrobust.training.losses import targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextAdversary(TrainingMethod):
+    """A method that perturbs captions by word substitution.
+
+    Fields:
+        words: words of a caption that may be replaced.
+    """
+
+    words: NonNegativeInt = 1
+
+    def adversarial_captions(
+        self, model: DualEncoder, batch: TrainingBatch, image: Tensor, setting: Setting
+    ) -> tuple[list[str], Tensor]:
+        """A batch's captions driven from embeddings (I, D) of its images, and their own (C, D)."""
+        return adversarial_captions(
+            model,
+            batch.captions,
+            image,
+            batch.positives,
+            words=self.words,
+            language=setting.language,
+        )
 
 
 def adversarial_captions(

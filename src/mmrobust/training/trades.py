@@ -9,15 +9,15 @@ from torch import Tensor
 from mmrobust.attacks.run import evaluation_mode
 from mmrobust.models.base import ProjectingEncoder
 from mmrobust.models.encoding import embed_images
-from mmrobust.quantities import NonNegativeFloat, NonNegativeInt
+from mmrobust.quantities import NonNegativeFloat
 from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
 from mmrobust.training.image_adversary import ImageAdversary
 from mmrobust.training.losses import contrastive, divergence, similarities
-from mmrobust.training.text_adversary import adversarial_captions
+from mmrobust.training.text_adversary import TextAdversary
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trades(ImageAdversary, ContrastiveMethod):
+class Trades(ImageAdversary, TextAdversary, ContrastiveMethod):
     """TRADES, Zhang et al. 2019, arXiv:1901.08573, section 3, with both modalities perturbed.
 
     The clean contrastive loss plus `beta` times the divergence of the batch's softmaxed
@@ -25,7 +25,6 @@ class Trades(ImageAdversary, ContrastiveMethod):
     raises. Text is attacked first, as in `mat`.
 
     Fields:
-        words: words of a caption that may be replaced.
         beta: weight of the divergence (paper: 1 to 6).
 
     Deviations:
@@ -34,7 +33,6 @@ class Trades(ImageAdversary, ContrastiveMethod):
         Gaussian step; here uniformly in the ball.
     """
 
-    words: NonNegativeInt = 1
     beta: NonNegativeFloat = 6.0
 
     def losses(
@@ -46,13 +44,8 @@ class Trades(ImageAdversary, ContrastiveMethod):
         )
         fixed = clean.detach()
         with evaluation_mode(model):
-            captions, text = adversarial_captions(
-                model,
-                batch.captions,
-                embed_images(model, batch.images),
-                batch.positives,
-                words=self.words,
-                language=setting.language,
+            captions, text = self.adversarial_captions(
+                model, batch, embed_images(model, batch.images), setting
             )
             images = self.adversarial_images(
                 lambda x: divergence(
