@@ -159,3 +159,22 @@ def test_among_all_pairs_too(drawn: TrainingData) -> None:
     assert right[0] == {"one", "two", "six"}
     assert right[7] == {"one", "six"}
     assert bool(batch.positives.any(dim=0).all())
+
+
+def test_fewer_items_are_the_first_with_all_that_is_theirs(uneven: TrainingData) -> None:
+    two = uneven.first_items(2)
+    assert two.n_items == 2
+    assert list(two.captions) == ["one", "two", "three", "six"]
+    assert two.caption_item.tolist() == [0, 0, 1, 0]
+    assert two.caption_source.tolist() == [0, 1, 2, 5]
+    assert two.image_item.tolist() == [0, 1, 0]
+    found = (255 * two.pixels(np.arange(3))[:, 0, 0, 0]).round().int().tolist()
+    assert found == [0, 1, 7]
+    rows, columns = [0, 1, 2, 5], [0, 1, 3]
+    assert np.array_equal(two.positives.toarray(), uneven.positives.toarray()[rows][:, columns])
+    assert uneven.first_items(None) is uneven
+
+
+def test_more_items_than_there_are_are_refused(uneven: TrainingData) -> None:
+    with pytest.raises(UserError, match=r"training\.items: 4 exceeds the 3 training images"):
+        uneven.first_items(4)

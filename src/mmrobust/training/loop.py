@@ -66,6 +66,8 @@ class TrainingConfig(OptimiserConfig):
     """Hyper-parameters of the loop, shared by all training methods of a study.
 
     Fields:
+        items: how many of the training items are learned from, the first ones; None for all. A
+            model that was trained on all can be fine-tuned on fewer, as a large pretrained one is.
         captions_per_image: how many of a dataset's captions of an image are learned from, in
             their order; None for all.
         pairs: one (an item enters a step with one image and one caption, drawn anew each time) or
@@ -74,6 +76,7 @@ class TrainingConfig(OptimiserConfig):
             caption and an image of another item of which it is true).
     """
 
+    items: PositiveInt | None = None
     captions_per_image: PositiveInt | None = None
     pairs: Pairs = "one"
     positives: Positives = "item"

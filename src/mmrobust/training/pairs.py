@@ -98,6 +98,30 @@ class TrainingData:
             positives=sp.csr_array(of_items.multiply(np.concatenate(known)[None, :])),
         )
 
+    def first_items(self, n: int | None) -> TrainingData:
+        """The first `n` items with all that is theirs; None for all.
+
+        Raises:
+            UserError: there are fewer.
+        """
+        if n is None:
+            return self
+        if n > self.n_items:
+            raise UserError(f"training.items: {n} exceeds the {self.n_items} training images")
+        image, caption = self.image_item < n, self.caption_item < n
+        starts = np.cumsum([len(of) for of in self.images])[:-1]
+        return TrainingData(
+            images=[
+                of[kept] for of, kept in zip(self.images, np.split(image, starts), strict=True)
+            ],
+            image_item=self.image_item[image],
+            image_source=self.image_source[image],
+            captions=[self.captions[row] for row in np.flatnonzero(caption).tolist()],
+            caption_item=self.caption_item[caption],
+            caption_source=self.caption_source[caption],
+            positives=sp.csr_array(self.positives[caption][:, image]),
+        )
+
     @property
     def n_items(self) -> int:
         """Number of items; each has an image and a caption."""

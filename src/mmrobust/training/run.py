@@ -66,7 +66,7 @@ def train_model(
             load_split(data, "train"),
             captions_per_image=config.captions_per_image,
             augmented=_augmented_sets(cfg["defence"], augmented, data),
-        ),
+        ).first_items(config.items),
         method,
         config,
         language=Language(**vars(load_lexicon(data))),
