@@ -21,7 +21,7 @@ def _write(
     *,
     defence: str,
     attack: str,
-    correct: int,
+    correct: int | Sequence[int],
     seed: int = 0,
     study: str = "made_up",
     shift: int = 0,
@@ -32,6 +32,7 @@ def _write(
 ) -> None:
     """Write a cell in which `correct` of 200 image queries are answered, others not.
 
+    A list of `correct` says which; a number always means the same ones, and fewer of them.
     Both labels and protocols and the captions (one an image) agree with that. `correct` is for
     the main gallery, all 200 images, and `correct_in` for further gallery sizes. With
     `captions_right`, an image has five captions, and as many of the 1,000 are answered. With
@@ -95,9 +96,11 @@ def _write(
     write_cell(cell_path(root, defence=defence, seed=seed, attack=attack), cell)
 
 
-def _ranks(correct: int, *, among: int) -> np.ndarray:
+def _ranks(correct: int | Sequence[int], *, among: int) -> np.ndarray:
     rank = np.full(among, 7, dtype=np.int32)
-    rank[np.random.default_rng(0).permutation(among)[:correct]] = 1
+    if isinstance(correct, int):
+        correct = np.random.default_rng(0).permutation(among)[:correct].tolist()
+    rank[list(correct)] = 1
     return rank
 
 

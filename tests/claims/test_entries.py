@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mmrobust.claims.entries import load_claims, select_claims
-from mmrobust.claims.statistics import Difference, RelativeDrop, Selection
+from mmrobust.claims.statistics import Difference, RelativeDrop, Selection, Side
 from mmrobust.errors import UserError
 
 LEDGER = Path(__file__).parents[2] / "config" / "claims.yaml"
@@ -33,8 +33,8 @@ def test_the_project_s_ledger() -> None:
     assert third.statistic.measure.protocol == "own_pair"
     assert "after a first look at test scenes" in third.world_note
     assert isinstance(first.statistic, Difference)
-    assert first.statistic.a == Selection(defence="mat", attack="sga")
-    assert first.statistic.b == Selection(defence="tecoa", attack="sga")
+    assert first.statistic.a == Side(defences=("mat",), attack="sga")
+    assert first.statistic.b == Side(defences=("tecoa",), attack="sga")
     assert isinstance(second.statistic, RelativeDrop)
     assert second.statistic.clean == Selection(defence="standard", attack="clean")
     assert (first.margin, second.margin) == (0.0, 0.75)
@@ -69,6 +69,31 @@ def test_the_project_s_ledger() -> None:
         (lambda c: c["statistic"]["a"].update(defense="mat"), "did you mean 'defence'"),
         (lambda c: c["statistic"]["a"].update(attack=3), "attack must be a text"),
         (lambda c: c["statistic"].pop("b"), "statistic: lacks b"),
+        (lambda c: c["statistic"]["a"].update(defence=3), "a: defence must be a text, not 3"),
+        (
+            lambda c: c["statistic"]["a"].update(defence=[]),
+            r"a: defence must be a text or a list of texts, not \[\]",
+        ),
+        (
+            lambda c: c["statistic"]["b"].update(defence=["mat", " "]),
+            r"b: defence must be a text or a list of texts, not \['mat', ' '\]",
+        ),
+        (
+            lambda c: c["statistic"]["a"].update(defence=["mat", "fare", "mat"]),
+            "a: defence names one twice: mat, fare, mat",
+        ),
+        (
+            lambda c: c.update(
+                statistic={
+                    **{
+                        key: c["statistic"][key] for key in ("protocol", "direction", "labels", "k")
+                    },
+                    "kind": "relative_drop",
+                    "cell": {"defence": ["mat", "fare"], "attack": "sga"},
+                }
+            ),
+            r"cell: defence must be a text, not \['mat', 'fare'\]",
+        ),
     ],
 )
 def test_amiss_entries_are_refused_by_file_and_claim(
@@ -97,6 +122,20 @@ def test_a_claim_may_name_a_gallery_size(
     assert isinstance(second.statistic, RelativeDrop)
     assert first.statistic.measure.gallery_images == size
     assert second.statistic.measure.gallery_images is None
+
+
+def test_a_side_may_be_the_mean_over_a_list_of_defences(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    document["claims"][0]["statistic"]["a"]["defence"] = ["mat_eda", "mat_caption"]
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(document))
+    statistic = next(iter(load_claims(path).values())).statistic
+    assert isinstance(statistic, Difference)
+    assert statistic.a == Side(defences=("mat_eda", "mat_caption"), attack="sga")
+    assert statistic.selections() == tuple(
+        Selection(defence=name, attack="sga") for name in ("mat_eda", "mat_caption", "tecoa")
+    )
 
 
 @pytest.mark.parametrize(

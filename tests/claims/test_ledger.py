@@ -183,6 +183,27 @@ def test_missing_cells_are_a_verdict_and_no_error(
     assert rows[1]["estimate"] == rows[1]["low"] == rows[1]["n"] == ""
 
 
+def test_a_mean_over_defences_needs_the_cells_of_each(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root, side = tmp_path / "cells", {"defence": ["mat", "standard"], "attack": "sga"}
+    document = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
+    document["claims"][0]["statistic"]["a"] = side
+    ledger = tmp_path / "mean.yaml"
+    ledger.write_text(yaml.safe_dump(document), encoding="utf-8")
+    for defence, correct in (("mat", 100), ("tecoa", 50)):
+        write_made_up_cell(root, defence=defence, attack="sga", correct=correct)
+    (row,) = judged(root, DIFFERENCE, ledger=ledger)
+    assert row["verdict"] == "missing"
+    assert row["note"].endswith("missing cells: standard/seed0/sga")
+    write_made_up_cell(root, defence="standard", attack="sga", correct=60)
+    (row,) = judged(root, DIFFERENCE, ledger=ledger, defences=["mat", "tecoa"])
+    assert row["verdict"] == "missing"
+    (row,) = judged(root, DIFFERENCE, ledger=ledger)
+    assert (row["verdict"], float(row["estimate"])) == ("reproduced", pytest.approx(0.15))
+    assert row["statistic"].endswith("mean of mat, standard under sga - tecoa under sga")
+
+
 @pytest.mark.parametrize(
     ("of_study", "named"),
     [

@@ -345,7 +345,10 @@ def planned(values: dict[str, Any], claims: Path = PROJECT / "config" / "claims.
 
 def test_claims_are_read_with_their_protocol_and_attacks(tmp_path):
     path = tmp_path / "claims.yaml"
-    statistic = "{kind: difference, a: {attack: sga}, b: {attack: pgd}, protocol: own_pair, k: 1}"
+    statistic = (
+        "{kind: difference, a: {defence: [mat, fare], attack: sga}, b: {attack: pgd}, "
+        "protocol: own_pair, k: 1}"
+    )
     path.write_text(
         f"claims: [{{id: a, statistic: {statistic}}}, {{id: b}}, {{id: c, statistic: 3}}]"
     )

@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmrobust.claims.statistics import Difference, Measure, RelativeDrop, Selection, Statistic
+from mmrobust.claims.statistics import (
+    Difference,
+    Measure,
+    RelativeDrop,
+    Selection,
+    Side,
+    Statistic,
+)
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.evaluation.retrieval import DIRECTIONS, LABELS, PROTOCOLS
 from mmrobust.yaml_file import read_yaml
 
-STATISTICS: Mapping[str, tuple[type[Difference] | type[RelativeDrop], Sequence[str]]] = {
-    "difference": (Difference, ("a", "b")),
-    "relative_drop": (RelativeDrop, ("cell",)),
+STATISTICS: Mapping[str, tuple[type[Difference] | type[RelativeDrop], Mapping[str, type]]] = {
+    "difference": (Difference, {"a": Side, "b": Side}),
+    "relative_drop": (RelativeDrop, {"cell": Selection}),
 }
-"""Kind of statistic: its class and the names of the cells that it compares."""
+"""Kind of statistic: its class and what it compares. A `Side` may name several defences."""
 
 _MEASURE_KEYS = ("protocol", "direction", "labels", "k")
 
@@ -117,13 +124,29 @@ def _statistic(value: Any, where: str) -> Statistic:
         k=_whole(fields, "k", where),
         gallery_images=_whole(fields, "gallery_images", where) if named else None,
     )
-    chosen = {name: _selection(fields[name], f"{where}: {name}") for name in cells}
+    chosen: dict[str, Any] = {
+        name: (_side if of is Side else _selection)(fields[name], f"{where}: {name}")
+        for name, of in cells.items()
+    }
     return made(measure=measure, **chosen)
 
 
 def _selection(value: Any, where: str) -> Selection:
     fields = _fields(value, ("defence", "attack"), where)
     return Selection(**{key: _text(fields, key, where) for key in fields})
+
+
+def _side(value: Any, where: str) -> Side:
+    """A defence, or a list of distinct ones that the mean is taken over, under an attack."""
+    fields = _fields(value, ("defence", "attack"), where)
+    named = fields["defence"]
+    if not isinstance(named, list):
+        named = [_text(fields, "defence", where)]
+    if not named or not all(isinstance(name, str) and name.strip() for name in named):
+        raise UserError(f"{where}: defence must be a text or a list of texts, not {named!r}")
+    if len(set(named)) < len(named):
+        raise UserError(f"{where}: defence names one twice: {', '.join(named)}")
+    return Side(defences=tuple(named), attack=_text(fields, "attack", where))
 
 
 def _fields(

@@ -36,6 +36,27 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side of a comparison: the mean over some defences under one attack.
+
+    Attributes:
+        defences: distinct names, at least one.
+        attack: that all of them are under.
+    """
+
+    defences: tuple[str, ...]
+    attack: str
+
+    def selections(self) -> tuple[Selection, ...]:
+        """Cells of each defence."""
+        return tuple(Selection(defence=name, attack=self.attack) for name in self.defences)
+
+    def __str__(self) -> str:
+        mean = "mean of " if len(self.defences) > 1 else ""
+        return f"{mean}{', '.join(self.defences)} under {self.attack}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """Which recall: protocol, direction, labels, k and gallery size.
 
@@ -104,31 +125,39 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Recall of cell `a` minus recall of cell `b`."""
+    """Recall of side `a` minus recall of side `b`."""
 
     measure: Measure
-    a: Selection
-    b: Selection
+    a: Side
+    b: Side
 
     def selections(self) -> tuple[Selection, ...]:
         """Both sides."""
-        return (self.a, self.b)
+        return (*self.a.selections(), *self.b.selections())
 
     def describe(self) -> str:
         """Name of the recall and of both sides."""
-        sides = f"{self.a.defence} under {self.a.attack} - {self.b.defence} under {self.b.attack}"
-        return f"difference of {self.measure}: {sides}"
+        return f"difference of {self.measure}: {self.a} - {self.b}"
 
     def estimate(self, cells: CellsBySeed, resampling: Resampling) -> Estimate:
-        """Mean over seeds of the paired difference."""
-        ours, theirs, counts = _paired_successes(cells[self.a], cells[self.b], self.measure)
-        total = counts.sum()
+        """Mean over seeds of the paired difference.
+
+        A side's successes are summed over its defences, and all is counted once for each pair
+        of defences across the sides: numbers stay whole, so that equal differences are equal.
+        Shares of three defences would differ by rounding, and hide that a bootstrap is blind.
+        """
+        found, counts = _paired_successes([cells[of] for of in self.selections()], self.measure)
+        n_a, n_b = len(self.a.defences), len(self.b.defences)
+        ours = [n_b * np.sum(models, axis=0) for models in zip(*found[:n_a], strict=True)]
+        theirs = [n_a * np.sum(models, axis=0) for models in zip(*found[n_a:], strict=True)]
+        asked = n_a * n_b * counts
+        total = asked.sum()
         per_seed = [float((a - b).sum() / total) for a, b in zip(ours, theirs, strict=True)]
         return Estimate(
             value=float(np.mean(per_seed)),
-            interval=difference_interval(ours, theirs, counts, resampling),
+            interval=difference_interval(ours, theirs, asked, resampling),
             per_seed=tuple(per_seed),
-            n=int(total),
+            n=int(counts.sum()),
             images=len(counts),
         )
 
@@ -155,7 +184,8 @@ class RelativeDrop:
 
     def estimate(self, cells: CellsBySeed, resampling: Resampling) -> Estimate:
         """Mean over seeds of the drop; undefined if a model has no clean success."""
-        hit, base, counts = _paired_successes(cells[self.cell], cells[self.clean], self.measure)
+        found, counts = _paired_successes([cells[of] for of in self.selections()], self.measure)
+        hit, base = found
         n, images = int(counts.sum()), len(counts)
         if any(successes.sum() == 0 for successes in base):
             return Estimate(value=None, interval=None, per_seed=(), n=n, images=images)
@@ -170,20 +200,20 @@ class RelativeDrop:
 
 
 def _paired_successes(
-    ours: Sequence[Cell], theirs: Sequence[Cell], measure: Measure
-) -> tuple[list[Array], list[Array], Array]:
-    """Successes per image (N,) of both sides for each seed, and queries per image (N,).
+    models: Sequence[Sequence[Cell]], measure: Measure
+) -> tuple[list[list[Array]], Array]:
+    """Successes per image (N,) of each of `models` for each seed, and queries per image (N,).
 
-    Under own_pair items don't interact: cells that attack different items are compared on the
-    images that all of them have.
+    All of `models` have a cell of each seed. Under own_pair items don't interact: cells that
+    attack different items are compared on the images that all of them have.
     """
-    cells = (*ours, *theirs)
-    size = measure.gallery_size(ours[0])
+    cells = [cell for of_seeds in models for cell in of_seeds]
+    size = measure.gallery_size(cells[0])
     frames = _on_common_images([_measured(cell, measure, size) for cell in cells], measure)
     for cell, frame in zip(cells, frames, strict=True):
         if frame.empty or not same_queries(frame, frames[0]):
             raise UserError(
-                f"cells {ours[0].name} and {cell.name} are not about the same queries "
+                f"cells {cells[0].name} and {cell.name} are not about the same queries "
                 "and can't be paired (their data or galleries differ)"
             )
     images, place = np.unique(frames[0]["image"].to_numpy(), return_inverse=True)
@@ -191,7 +221,8 @@ def _paired_successes(
         per_image(place, frame["rank"].to_numpy() <= measure.k, len(images)) for frame in frames
     ]
     counts = per_image(place, np.ones(len(place)), len(images))
-    return found[: len(ours)], found[len(ours) :], counts
+    n_seeds = len(models[0])
+    return [found[at : at + n_seeds] for at in range(0, len(found), n_seeds)], counts
 
 
 def _measured(cell: Cell, measure: Measure, gallery_images: int) -> pd.DataFrame:

@@ -1,0 +1,128 @@
+"""Means over defences, against closed forms and a loop over every query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmrobust.claims.statistics import Difference, Estimate, Measure, Selection, Side
+from mmrobust.claims.verdicts import verdict
+from mmrobust.evaluation.cells import Cell, cell_path, read_cell
+from mmrobust.evaluation.intervals import BOOTSTRAP, EXACT, Resampling
+
+Write = Callable[..., None]
+Right = Mapping[str, Sequence[int | Sequence[int]]]
+"""What each defence answers in each seed: how many, or which images."""
+
+IN_GALLERY = Measure(protocol="full_gallery", direction="i2t", labels="one_image", k=1)
+
+
+def difference(a: Sequence[str], b: Sequence[str]) -> Difference:
+    return Difference(
+        measure=IN_GALLERY,
+        a=Side(defences=tuple(a), attack="sga"),
+        b=Side(defences=tuple(b), attack="sga"),
+    )
+
+
+def cells_of(root: Path, write: Write, right: Right) -> dict[Selection, list[Cell]]:
+    found: dict[Selection, list[Cell]] = {}
+    for defence, by_seed in right.items():
+        for seed, correct in enumerate(by_seed):
+            write(root, defence=defence, attack="sga", seed=seed, correct=correct)
+        found[Selection(defence=defence, attack="sga")] = [
+            read_cell(cell_path(root, defence=defence, seed=seed, attack="sga"))
+            for seed in range(len(by_seed))
+        ]
+    return found
+
+
+def estimated(statistic: Difference, cells: Mapping[Selection, Sequence[Cell]]) -> Estimate:
+    resampling = Resampling(n_resamples=500, confidence=0.95, generator=np.random.default_rng(1))
+    return statistic.estimate(cells, resampling)
+
+
+def test_a_side_is_named_by_its_defences() -> None:
+    one, several = Side(defences=("mat",), attack="sga"), ("mat_eda", "mat_caption")
+    assert str(one) == "mat under sga"
+    assert difference(several, ["mat"]).describe() == (
+        "difference of i2t recall at 1 (full_gallery, one_image): "
+        "mean of mat_eda, mat_caption under sga - mat under sga"
+    )
+
+
+def test_a_side_is_the_mean_of_its_defences(tmp_path: Path, write_made_up_cell: Write) -> None:
+    right = {"eda": [90, 80], "paraphrase": [60, 50], "caption": [60, 20], "crop": [30, 50]}
+    cells = cells_of(tmp_path, write_made_up_cell, {**right, "draw": [10, 10]})
+    found = estimated(difference(["eda", "paraphrase", "caption"], ["crop", "draw"]), cells)
+    # (90 + 60 + 60) / 3 = 70 against (30 + 10) / 2 = 20, then 50 against 30, of 200.
+    assert found.per_seed == pytest.approx((50 / 200, 20 / 200), abs=1e-15)
+    assert found.value == pytest.approx(35 / 200, abs=1e-15)
+    assert (found.n, found.images) == (200, 200)
+
+
+def test_a_mean_agrees_with_a_loop_over_the_queries(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    rng, sides = np.random.default_rng(3), (["eda", "paraphrase", "caption"], ["crop", "draw"])
+    right = {
+        name: [np.flatnonzero(rng.random(200) < rate).tolist() for _ in range(2)]
+        for name, rate in zip([*sides[0], *sides[1]], (0.5, 0.4, 0.6, 0.3, 0.5), strict=True)
+    }
+    found = estimated(difference(*sides), cells_of(tmp_path, write_made_up_cell, right))
+    gains = np.zeros((2, 200))
+    for seed in range(2):
+        for image in range(200):
+            ours, theirs = (
+                sum(image in right[name][seed] for name in side) / len(side) for side in sides
+            )
+            gains[seed, image] = ours - theirs
+    expected = stats.bootstrap(
+        (gains.mean(axis=0),),
+        np.mean,
+        n_resamples=500,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert found.per_seed == pytest.approx(gains.mean(axis=1), abs=1e-12)
+    assert found.interval is not None
+    assert found.interval.method == BOOTSTRAP
+    bounds = (found.interval.low, found.interval.high)
+    assert bounds == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_differences_that_agree_but_for_rounding_get_an_exact_interval(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    """Of three defences 1, 3 and 3 answer an image in the three seeds, or 3, 3 and 1."""
+    assert (1 / 3 + 1 + 1) / 3 != (1 + 1 + 1 / 3) / 3
+    even, odd, every = range(0, 200, 2), range(1, 200, 2), range(200)
+    right: Right = {
+        "eda": [every, every, every],
+        "paraphrase": [odd, every, even],
+        "caption": [odd, every, even],
+        "mat": [[], [], []],
+    }
+    cells = cells_of(tmp_path, write_made_up_cell, right)
+    found = estimated(difference(["eda", "paraphrase", "caption"], ["mat"]), cells)
+    assert found.value == pytest.approx(7 / 9)
+    assert found.interval is not None
+    assert found.interval.method == EXACT
+    # Clopper-Pearson of 155 and of 156 of 200 (7/9 lies between), and of none, at 0.975 each.
+    won = (stats.beta.ppf(0.0125, 155, 46), stats.beta.ppf(0.9875, 157, 44))
+    none = 1 - 0.0125 ** (1 / 200)
+    assert found.interval.low == pytest.approx(won[0] - none)
+    assert found.interval.high == pytest.approx(won[1])
+
+
+def test_a_tie_of_means_is_no_gain(tmp_path: Path, write_made_up_cell: Write) -> None:
+    """Shares of three that are added up may exceed the whole by rounding, which is no verdict."""
+    right = {"eda": [100], "paraphrase": [70], "caption": [40], "mat": [70]}
+    cells = cells_of(tmp_path, write_made_up_cell, right)
+    found = estimated(difference(["eda", "paraphrase", "caption"], ["mat"]), cells)
+    assert found.per_seed == (0.0,)
+    assert verdict(found, 0.0) == "inconclusive"
