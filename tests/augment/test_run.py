@@ -93,17 +93,22 @@ def test_bytes_depend_neither_on_processes_nor_on_chunks_at_hand(
     assert run("other", "w3", seed=1) != one
 
 
-def test_chunks_at_hand_are_not_made_again(
-    data: Path, tmp_path: Path, cfg: Cfg, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many chunks each run had to make."""
+    counts: list[int] = []
 
     def counting(job: Job, passes: Any, *, workers: int) -> Any:
-        made.append(len(passes))
+        counts.append(len(passes))
         return make_chunks(job, passes, workers=workers)
 
     monkeypatch.setattr("mmrobust.augment.run.make_chunks", counting)
+    return counts
 
+
+def test_chunks_at_hand_are_not_made_again(
+    data: Path, tmp_path: Path, cfg: Cfg, made: list[int]
+) -> None:
     def run(folder: Path = data, **fields: Any) -> None:
         section = cfg("scenes_paraphrase", **fields)
         augment_data(section, data=folder, out=tmp_path / "out", work=tmp_path / "work")
@@ -114,16 +119,7 @@ def test_chunks_at_hand_are_not_made_again(
     assert made == [2, 0, 4, 0, 2, 2]
 
 
-def test_a_repeat_is_made_once(
-    data: Path, tmp_path: Path, cfg: Cfg, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
-
-    def counting(job: Job, passes: Any, *, workers: int) -> Any:
-        made.append(len(passes))
-        return make_chunks(job, passes, workers=workers)
-
-    monkeypatch.setattr("mmrobust.augment.run.make_chunks", counting)
+def test_a_repeat_is_made_once(data: Path, tmp_path: Path, cfg: Cfg, made: list[int]) -> None:
     section = cfg("scenes_paraphrase", 4, distinct=2)
     augment_data(section, data=data, out=tmp_path / "out", work=tmp_path / "work")
     assert len(list((tmp_path / "work").iterdir())) == 4
