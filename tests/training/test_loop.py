@@ -16,7 +16,7 @@ from mmrobust.attacks.text_search.base import Language
 from mmrobust.config import build
 from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
-from mmrobust.models.dual_encoder import ModelConfig, build_model
+from mmrobust.models.dual_encoder import ModelConfig, OpenClipDualEncoder, build_model
 from mmrobust.models.encoding import to_pixels
 from mmrobust.training.base import Setting, TrainingMethod
 from mmrobust.training.fare import FARE
@@ -31,6 +31,13 @@ from mmrobust.training.pairs import TrainingData
 from mmrobust.training.standard import Standard
 
 CONFIG = TrainingConfig(epochs=1, batch_size=4, learning_rate=0.1, warmup_fraction=0.1)
+
+
+@pytest.fixture
+def model(tokenizer: Path, cfg: Callable[..., dict[str, Any]]) -> OpenClipDualEncoder:
+    return build_model(
+        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
+    )
 
 
 def test_the_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
@@ -49,10 +56,7 @@ def test_bytes_become_pixels() -> None:
     )
 
 
-def test_only_matrices_decay(tokenizer: Path, cfg: Callable[..., dict[str, Any]]) -> None:
-    model = build_model(
-        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
-    )
+def test_only_matrices_decay(model: OpenClipDualEncoder) -> None:
     decayed, kept = make_optimizer(model, CONFIG).param_groups
     assert all(p.ndim >= 2 for p in decayed["params"])
     assert all(p.ndim < 2 for p in kept["params"])
@@ -62,12 +66,7 @@ def test_only_matrices_decay(tokenizer: Path, cfg: Callable[..., dict[str, Any]]
     assert count == len(list(model.parameters()))
 
 
-def test_a_diverging_run_is_told(
-    data: Path, tokenizer: Path, cfg: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    model = build_model(
-        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
-    )
+def test_a_diverging_run_is_told(data: Path, model: OpenClipDualEncoder, tmp_path: Path) -> None:
     with torch.no_grad():
         model.clip.text_projection.fill_(float("nan"))  # type: ignore[union-attr,operator]
     with pytest.raises(UserError, match="the loss is nan at step 0"):
@@ -82,12 +81,7 @@ def test_a_diverging_run_is_told(
         )
 
 
-def test_training_learns(
-    data: Path, tokenizer: Path, cfg: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    model = build_model(
-        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
-    )
+def test_training_learns(data: Path, model: OpenClipDualEncoder, tmp_path: Path) -> None:
     history = train(
         model,
         TrainingData.of(load_split(data, "train")),
@@ -114,13 +108,9 @@ def test_only_what_should_train_moves(
     method: TrainingMethod,
     moves: set[str],
     data: Path,
-    tokenizer: Path,
-    cfg: Callable[..., dict[str, Any]],
+    model: OpenClipDualEncoder,
     tmp_path: Path,
 ) -> None:
-    model = build_model(
-        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
-    )
     before = copy.deepcopy(model.state_dict())
     train(
         model,
@@ -159,17 +149,14 @@ class DyingFARE(FARE):
 
 def test_a_resumed_run_is_held_to_the_same_start(
     data: Path,
-    tokenizer: Path,
-    cfg: Callable[..., dict[str, Any]],
+    model: OpenClipDualEncoder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(state: str) -> dict[str, Tensor]:
-        model = build_model(
-            build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
-        )
+        trained = copy.deepcopy(model)
         train(
-            model,
+            trained,
             TrainingData.of(load_split(data, "train")),
             DyingFARE(steps=1),
             CONFIG,
@@ -178,7 +165,7 @@ def test_a_resumed_run_is_held_to_the_same_start(
             state_file=tmp_path / state,
             checkpoint_seconds=0,
         )
-        return model.state_dict()
+        return trained.state_dict()
 
     undisturbed = run("one.pt")
     monkeypatch.setattr(DyingFARE, "dies", len(DyingFARE.steps_seen) + 7)
@@ -190,11 +177,8 @@ def test_a_resumed_run_is_held_to_the_same_start(
 
 
 def test_no_epoch_leaves_the_model_as_it_is(
-    data: Path, tokenizer: Path, cfg: Callable[..., dict[str, Any]], tmp_path: Path
+    data: Path, model: OpenClipDualEncoder, tmp_path: Path
 ) -> None:
-    model = build_model(
-        build(ModelConfig, cfg()["model"], where="model"), tokenizer=tokenizer, seed=0
-    )
     before = copy.deepcopy(model.state_dict())
     history = train(
         model,
