@@ -36,7 +36,7 @@ from mmrobust.attacks.text_search.importance import Gradient
 from mmrobust.attacks.text_search.memory import TextMemory
 from mmrobust.attacks.text_search.search import TextSearch
 from mmrobust.attacks.word_substitution import WordSubstitution
-from mmrobust.evaluation.intervals import Resampling, difference_interval
+from mmrobust.intervals import Resampling, difference_interval
 from mmrobust.threat import ImageBudget, TextBudget, ThreatModel
 
 EVERYBODY = range(len(ITEMS))

@@ -8,7 +8,7 @@ from scipy import stats
 
 from mmrobust.claims.statistics import Estimate
 from mmrobust.claims.verdicts import Judgement, Verdict, holm, verdict
-from mmrobust.evaluation.intervals import Interval
+from mmrobust.intervals import Interval
 
 
 def estimate(low: float, high: float, seeds: tuple[float, ...] | None = None) -> Estimate:

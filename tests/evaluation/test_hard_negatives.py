@@ -12,7 +12,7 @@ from mmrobust.data.prepare import build_dataset
 from mmrobust.data.scenes.lexicon import lexicon
 from mmrobust.data.scenes.vocabulary import VOCABULARY
 from mmrobust.evaluation.hard_negatives import hard_negative_accuracy, hard_negatives
-from mmrobust.evaluation.intervals import Resampling
+from mmrobust.intervals import Resampling
 
 COMMON = {concept[0] for concepts in VOCABULARY.values() for concept in concepts}
 KINDS = Language(

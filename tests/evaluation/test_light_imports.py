@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 MODULES = (
-    *("evaluation.ranks", "evaluation.retrieval", "evaluation.intervals", "evaluation.metrics"),
+    *("evaluation.ranks", "evaluation.retrieval", "intervals", "evaluation.metrics"),
     *("evaluation.cells", "evaluation.flags", "evaluation.tables"),
     *("claims.entries", "claims.statistics", "claims.verdicts", "claims.ledger"),
 )

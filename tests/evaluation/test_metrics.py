@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmrobust.evaluation.intervals import Resampling
 from mmrobust.evaluation.metrics import cell_metrics, cell_rates
 from mmrobust.evaluation.retrieval import Embeddings, split_ranks
+from mmrobust.intervals import Resampling
 
 World = Callable[..., Embeddings]
 KEYS = ("metric", "protocol", "direction", "labels", "gallery_images", "k")

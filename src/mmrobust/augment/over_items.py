@@ -6,15 +6,14 @@ single augmentations.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from mmrobust.intervals import Resampling, exact_bounds, percentile_bounds
 from mmrobust.randomness import numpy_generator
 
 Array = NDArray[np.float64]
@@ -67,10 +66,8 @@ class OverItems:
         if shares is None or np.ptp(shares) > 0:
             return self.mean(shares)
         value = float(shares[0])
-        fewest, most = math.floor(value * len(shares)), math.ceil(value * len(shares))
-        low = stats.binomtest(fewest, len(shares)).proportion_ci(CONFIDENCE, "exact").low
-        high = stats.binomtest(most, len(shares)).proportion_ci(CONFIDENCE, "exact").high
-        return Estimate(value=value, low=float(low), high=float(high), items=len(shares))
+        low, high = exact_bounds(value, len(shares), CONFIDENCE)
+        return Estimate(value=value, low=low, high=high, items=len(shares))
 
     def ratio(self, top: Array, bottom: Array) -> Estimate:
         """Ratio of two means over the same items, paired.
@@ -96,14 +93,10 @@ class OverItems:
         """Percentile bootstrap over items, the same for each sample; None for a single item."""
         if len(samples[0]) < 2:
             return None, None
-        found = stats.bootstrap(
-            tuple(samples),
-            statistic,
+        resampling = Resampling(
             n_resamples=N_RESAMPLES,
-            paired=True,
-            vectorized=True,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=numpy_generator(self.seed, "bootstrap"),
-        ).confidence_interval
-        return float(found.low), float(found.high)
+            confidence=CONFIDENCE,
+            generator=numpy_generator(self.seed, "bootstrap"),
+        )
+        low, high = percentile_bounds(samples, statistic, resampling)
+        return low.item(), high.item()

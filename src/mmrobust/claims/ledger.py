@@ -15,8 +15,8 @@ from mmrobust.claims.verdicts import Judgement, Verdict, holm, verdict
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, Cell, cell_path, read_cell
-from mmrobust.evaluation.intervals import EXACT, Interval, Resampling
 from mmrobust.evaluation.records import check_place
+from mmrobust.intervals import EXACT, Interval, Resampling
 from mmrobust.randomness import numpy_generator
 
 COLUMNS = (

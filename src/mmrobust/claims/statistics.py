@@ -15,16 +15,16 @@ import pandas as pd
 
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, Cell
-from mmrobust.evaluation.intervals import (
+from mmrobust.evaluation.metrics import per_image, same_queries
+from mmrobust.evaluation.records import gallery_sizes
+from mmrobust.evaluation.retrieval import of_items, select_outcomes
+from mmrobust.intervals import (
     Array,
     Interval,
     Resampling,
     difference_interval,
     relative_drop_interval,
 )
-from mmrobust.evaluation.metrics import per_image, same_queries
-from mmrobust.evaluation.records import gallery_sizes
-from mmrobust.evaluation.retrieval import of_items, select_outcomes
 
 
 @dataclass(frozen=True, kw_only=True)

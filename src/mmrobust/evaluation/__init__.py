@@ -1,1 +1,1 @@
-"""Recall under attack, success rates, intervals, and the cells that hold them."""
+"""Recall under attack, success rates, and the cells that hold them."""

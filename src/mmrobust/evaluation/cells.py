@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from mmrobust.artifacts import replacing, write_json
 from mmrobust.config import EvaluationConfig
 from mmrobust.errors import UserError
-from mmrobust.evaluation.intervals import Resampling
 from mmrobust.evaluation.metrics import caption_truth, cell_metrics, cell_rates
 from mmrobust.evaluation.records import SCHEMA_VERSION, gallery_sizes, read_record
 from mmrobust.evaluation.retrieval import LABELS, Embeddings, gallery_blocks, of_items
+from mmrobust.intervals import Resampling
 from mmrobust.randomness import numpy_generator
 
 CLEAN = "clean"

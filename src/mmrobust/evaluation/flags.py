@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 
 from mmrobust.evaluation.cells import Cell
-from mmrobust.evaluation.intervals import (
+from mmrobust.evaluation.retrieval import select_outcomes
+from mmrobust.intervals import (
     Array,
     Interval,
     Resampling,
     difference_interval,
     rate_intervals,
 )
-from mmrobust.evaluation.retrieval import select_outcomes
 from mmrobust.randomness import numpy_generator
 
 MAX_ZERO_GRADIENTS = 0.01

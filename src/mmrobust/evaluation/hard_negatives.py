@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.evaluation.intervals import Resampling
 from mmrobust.evaluation.metrics import caption_share
 from mmrobust.evaluation.subject import Subject
+from mmrobust.intervals import Resampling
 from mmrobust.randomness import numpy_generator
 
 _DRAWS = 8

@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmrobust.evaluation.intervals import (
+from mmrobust.evaluation.retrieval import select_outcomes
+from mmrobust.intervals import (
     BOOTSTRAP,
     Array,
     Interval,
@@ -33,7 +34,6 @@ from mmrobust.evaluation.intervals import (
     gain_intervals,
     rate_intervals,
 )
-from mmrobust.evaluation.retrieval import select_outcomes
 
 KEYS = ["protocol", "direction", "labels", "gallery_images"]
 METRICS = ("recall_at_k", "attack_success_rate", "recall_drop")

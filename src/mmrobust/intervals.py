@@ -1,4 +1,4 @@
-"""Confidence intervals of rates over images, by the bootstrap and, where it is blind, exactly.
+"""Confidence intervals over images, by the bootstrap and, where it is blind, exactly.
 
 Queries about one image are not independent (five captions share its pixels), so images are
 resampled and never queries: each image is a cluster with its successes and its count. Every
@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,14 +71,38 @@ def bootstrap_of_totals(
         with np.errstate(divide="ignore", invalid="ignore"):
             return statistic(rows @ times.T.astype(np.float64))
 
+    batch = max(1, _BATCH_VALUES // n_images)
+    return percentile_bounds((np.arange(n_images),), of_drawn, resampling, batch=batch)
+
+
+def percentile_bounds(
+    samples: Sequence[NDArray[Any]],
+    statistic: Callable[..., Any],
+    resampling: Resampling,
+    *,
+    batch: int | None = None,
+) -> tuple[Array, Array]:
+    """Percentile bootstrap of one statistic (scipy.stats.bootstrap).
+
+    Args:
+        samples: each (N,), resampled alike, which is what pairs them; N at least 2.
+        statistic: maps as many resampled arrays, and the `axis` that they are resampled along, to
+            its values.
+        resampling: number of resamples, confidence and generator.
+        batch: resamples computed at once; all if None.
+
+    Returns:
+        Low and high, each (M,) for M values; NaN where a resample gave NaN.
+    """
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         # NaN bounds are the callers' to handle; scipy's warning speaks of another method.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
-            (np.arange(n_images),),
-            of_drawn,
+            tuple(samples),
+            statistic,
             n_resamples=resampling.n_resamples,
-            batch=max(1, _BATCH_VALUES // n_images),
+            batch=batch,
+            paired=len(samples) > 1,
             vectorized=True,
             confidence_level=resampling.confidence,
             method="percentile",

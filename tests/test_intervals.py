@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmrobust.evaluation.intervals import (
+from mmrobust.intervals import (
     BOOTSTRAP,
     EXACT,
     Interval,
