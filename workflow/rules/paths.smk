@@ -226,6 +226,11 @@ def raw_sources(wildcards):
 # Folders that the command line takes, from the files that Snakemake knows
 
 
+def named_folders(option, folders):
+    """An option that is given once for each folder, as NAME=FOLDER."""
+    return [word for name in folders for word in [option, f"{name}={folders[name]}"]]
+
+
 def data_folder(wildcards, input):
     """The folder of the prepared dataset."""
     return os.path.dirname(input.manifest)
@@ -238,14 +243,11 @@ def initial_option(wildcards, input):
 
 def augmented_options(wildcards):
     """The options that name the folders of those sets."""
-    return [
-        word
-        for name in study.defences[wildcards.defence].get("augmentations", {})
-        for word in [
-            "--augmented",
-            f"{name}={os.path.join('data', 'augmented', wildcards.study, name)}",
-        ]
-    ]
+    sets = study.defences[wildcards.defence].get("augmentations", {})
+    folders = {
+        name: os.path.join("data", "augmented", wildcards.study, name) for name in sets
+    }
+    return named_folders("--augmented", folders)
 
 
 def model_folder(wildcards, input):
@@ -262,10 +264,7 @@ def masked_lm_option(wildcards, input):
 
 def source_options(wildcards):
     """The options that name the checkpoints of transferred attacks."""
-    folders = source_folders(wildcards)
-    return [
-        word for name in folders for word in ["--source", f"{name}={folders[name]}"]
-    ]
+    return named_folders("--source", source_folders(wildcards))
 
 
 def examples_folder(wildcards):
