@@ -27,7 +27,6 @@ from mmrobust.models.bert import (
     BertArchitecture,
     build_masked_lm,
     learn_wordpieces,
-    quiet_transformers,
 )
 from mmrobust.models.dual_encoder import (
     Architecture,
@@ -36,6 +35,7 @@ from mmrobust.models.dual_encoder import (
     build_model,
 )
 from mmrobust.models.masked_lm import load_masked_lm
+from mmrobust.models.pretrained import quiet_transformers
 from mmrobust.models.tokenizer import TokenizerConfig, save_tokenizer, train_tokenizer
 from mmrobust.threat import ImageBudget, TextBudget, ThreatModel
 

@@ -18,7 +18,8 @@ from mmrobust.augment.captioner import after_prompt
 from mmrobust.augment.chunks import build_augmenter
 from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
-from mmrobust.models.bert import SPECIAL_TOKENS, quiet_transformers
+from mmrobust.models.bert import SPECIAL_TOKENS
+from mmrobust.models.pretrained import quiet_transformers
 
 Save = Callable[..., Path]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from mmrobust.models.bert import SPECIAL_TOKENS, quiet_transformers
+from mmrobust.models.bert import SPECIAL_TOKENS
+from mmrobust.models.pretrained import quiet_transformers
 
 WORDS = ["a", "dog", "cat", "ring", "red", "blue", "runs", "on", "grass", "two", "of", "=>"]
 SPECIAL = ["<pad>", "<unk>", "</s>", "\n"]

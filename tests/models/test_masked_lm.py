@@ -17,10 +17,10 @@ from mmrobust.models.bert import (
     BertArchitecture,
     build_masked_lm,
     learn_wordpieces,
-    quiet_transformers,
     read_masked_lm,
 )
 from mmrobust.models.masked_lm import BertMaskedLM, load_masked_lm
+from mmrobust.models.pretrained import quiet_transformers
 
 LEARNED = ["a red ring and a blue ring", "a blue star", "a red star", "two stars, and a cafe"] * 5
 LONG = " ".join(["restarting", "red"] * 12)

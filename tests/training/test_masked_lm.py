@@ -17,9 +17,9 @@ from mmrobust.models.bert import (
     PretrainedBert,
     build_masked_lm,
     learn_wordpieces,
-    quiet_transformers,
 )
 from mmrobust.models.masked_lm import load_masked_lm
+from mmrobust.models.pretrained import quiet_transformers
 from mmrobust.training import masked_lm
 from mmrobust.training.loop import TrainingConfig
 from mmrobust.training.masked_lm import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import Field
 from mmrobust.augment.base import Augmenter, Generate, Made, Modality, Source, Sources
 from mmrobust.data.caption_text import normalise_caption
 from mmrobust.errors import UserError
+from mmrobust.models.pretrained import PretrainedReader
 from mmrobust.quantities import NonNegativeInt, PositiveFloat, PositiveInt
 
 _WHERE = "augmentations: captioner"
@@ -111,34 +112,25 @@ def after_prompt(text: str, prompt: str) -> str:
 
 
 def _read(name: str) -> tuple[Any, Any]:
-    """Read a model and its processor; nothing is fetched for a local folder."""
+    """Read a model and its processor."""
     import torch
     import transformers as hf
 
-    from mmrobust.models.bert import quiet_transformers
-
     processors: Any = hf.AutoProcessor
     models: Any = hf.AutoModelForImageTextToText
-    folder = Path(name).is_dir()
-    if not folder and name.startswith((".", "/")):
-        raise _no_captioner(name, "no such folder")
-    shared = {"local_files_only": folder, "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            processor = processors.from_pretrained(name, **shared)
-            # Older weights are no safetensors; of a pickle, transformers reads tensors alone.
-            model, found = models.from_pretrained(
-                name, dtype=torch.float32, output_loading_info=True, **shared
-            )
-    except Exception as error:  # also what the Rust libraries raise: bare Exception
-        reason = str(error).strip().partition("\n")[0]
-        raise _no_captioner(name, f"transformers can't load it ({reason})") from None
-    if found["missing_keys"]:
-        raise _no_captioner(name, f"its weights lack {min(found['missing_keys'])}")
+
+    def load(options: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        processor = processors.from_pretrained(name, **options)
+        # Older weights are no safetensors; of a pickle, transformers reads tensors alone.
+        model, found = models.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True, **options
+        )
+        return model, processor, found
+
+    pretrained = PretrainedReader(
+        name=name, where=f"{_WHERE}: model", allowed="; allowed are captioners such as BLIP"
+    )
+    model, processor = pretrained.read(load)
     if not {"image_processor", "tokenizer"} <= vars(processor).keys():
-        raise _no_captioner(name, "it has no processor of pictures and texts")
+        raise pretrained.error("it has no processor of pictures and texts")
     return model, processor
-
-
-def _no_captioner(name: str, why: str) -> UserError:
-    return UserError(f"{_WHERE}: model: {name}: {why}; allowed are captioners such as BLIP")

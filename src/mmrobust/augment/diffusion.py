@@ -23,6 +23,7 @@ from mmrobust.augment.base import (
     Sources,
 )
 from mmrobust.errors import UserError
+from mmrobust.models.pretrained import quiet_transformers
 from mmrobust.quantities import NonNegativeFloat, PositiveInt
 
 DRAWS = 10
@@ -171,8 +172,6 @@ def _resized(picture: Any, side: int) -> NDArray[np.uint8]:
 def _quiet() -> Iterator[None]:
     """Keep the progress bars and advice of diffusers and transformers to themselves."""
     from diffusers.utils import logging as messages
-
-    from mmrobust.models.bert import quiet_transformers
 
     level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
     messages.set_verbosity_error()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmrobust.errors import UserError
+from mmrobust.models.pretrained import PretrainedReader, quiet_transformers
 
 _WHERE = "augmentations: rewrite"
 _MAX_CONTEXT = 2**20
@@ -43,8 +43,6 @@ class LanguageModel:
     ) -> list[tuple[str, bool]]:
         """What comes after each text, and whether it came to an end of its own."""
         import torch
-
-        from mmrobust.models.bert import quiet_transformers
 
         device = self._model.device
         said = []
@@ -86,45 +84,35 @@ class LanguageModel:
 
 
 def _read(name: str, device: str) -> tuple[Any, Any]:
-    """Read a model and its tokenizer; nothing is fetched for a local folder."""
+    """Read a model and its tokenizer."""
     import torch
     import transformers as hf
 
-    from mmrobust.models.bert import quiet_transformers
-
-    folder = Path(name).is_dir()
-    if not folder and name.startswith((".", "/")):
-        raise _no_model(name, "no such folder")
-    shared = {"local_files_only": folder, "trust_remote_code": False}
+    pretrained = PretrainedReader(name=name, where=f"{_WHERE}: model")
     # Half precision is slow on a CPU, and what most weights are stored in.
     dtype = torch.float32 if device == "cpu" else "auto"
-    try:
-        with quiet_transformers():
-            config = hf.AutoConfig.from_pretrained(name, **shared)
-            cls = _class_of(config, name)
-            tokenizer = hf.AutoTokenizer.from_pretrained(
-                name, padding_side="left", truncation_side="left", **shared
-            )
-            model, found = cls.from_pretrained(
-                name, use_safetensors=True, dtype=dtype, output_loading_info=True, **shared
-            )
-    except UserError:
-        raise
-    except Exception as error:  # also what the Rust libraries raise: bare Exception
-        reason = str(error).strip().partition("\n")[0]
-        raise _no_model(name, f"transformers can't load it ({reason})") from None
-    if found["missing_keys"]:
-        raise _no_model(name, f"its weights lack {min(found['missing_keys'])}")
+
+    def load(options: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        cls = _class_of(hf.AutoConfig.from_pretrained(name, **options), pretrained)
+        tokenizer = hf.AutoTokenizer.from_pretrained(
+            name, padding_side="left", truncation_side="left", **options
+        )
+        model, found = cls.from_pretrained(
+            name, use_safetensors=True, dtype=dtype, output_loading_info=True, **options
+        )
+        return model, tokenizer, found
+
+    model, tokenizer = pretrained.read(load)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise _no_model(name, f"its tokenizer has more tokens than the model, {len(tokenizer)}")
+        raise pretrained.error(f"its tokenizer has more tokens than the model, {len(tokenizer)}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token is None:
-        raise _no_model(name, "its tokenizer has neither a padding token nor one that ends a text")
+        raise pretrained.error("its tokenizer has neither a padding token nor one that ends a text")
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def _class_of(config: Any, name: str) -> Any:
+def _class_of(config: Any, pretrained: PretrainedReader) -> Any:
     """The class that reads a model of this kind; `UserError` if it generates no text."""
     import transformers as hf
 
@@ -136,13 +124,8 @@ def _class_of(config: Any, name: str) -> Any:
     # transformers would read a masked language model as a causal one, which speaks no sense.
     masked = any(one.endswith("ForMaskedLM") for one in config.architectures or ())
     if type(config) not in kinds or masked:
-        raise _no_model(
-            name,
+        raise pretrained.error(
             f"a model of type {config.model_type!r} that generates no text; allowed are causal "
-            "and sequence-to-sequence language models",
+            "and sequence-to-sequence language models"
         )
     return cls
-
-
-def _no_model(name: str, why: str) -> UserError:
-    return UserError(f"{_WHERE}: model: {name}: {why}")

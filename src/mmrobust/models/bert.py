@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, Field
 
 from mmrobust.errors import UserError
+from mmrobust.models.pretrained import PretrainedReader, quiet_transformers
 from mmrobust.quantities import PositiveInt
 from mmrobust.randomness import derived_seed
 
@@ -48,23 +46,6 @@ class PretrainedBert:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and advice to itself; errors are raised all the same."""
-    from transformers.utils import logging as messages
-
-    level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
-    messages.set_verbosity(logging.ERROR)
-    if bars:
-        messages.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        messages.set_verbosity(level)
-        if bars:
-            messages.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def learn_wordpieces(captions: Iterable[str], vocab_size: int) -> dict[str, int]:
@@ -143,38 +124,27 @@ def read_masked_lm(name: str, *, where: str) -> tuple[Any, Any]:
     from tokenizers.models import WordPiece
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    shared = {"local_files_only": Path(name).is_dir(), "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(name, **shared)
-            model, found = AutoModelForMaskedLM.from_pretrained(
-                name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **shared
-            )
-    except Exception as error:  # also what the Rust libraries raise: bare Exception
-        raise UserError(f"{where}: {_reason(name, error)}") from None
-    if found["missing_keys"]:
-        missing = min(found["missing_keys"])
-        raise UserError(f"{where}: no masked language model (its weights lack {missing})")
+    pretrained = PretrainedReader(
+        name=name, where=where, lacks="no masked language model (its weights lack {})"
+    )
+
+    def load(options: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        model, found = AutoModelForMaskedLM.from_pretrained(
+            name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+        )
+        return model, tokenizer, found
+
+    model, tokenizer = pretrained.read(load)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     frame = (tokenizer.mask_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
     if backend is None or not isinstance(backend.model, WordPiece) or None in frame:
-        raise UserError(
-            f"{where}: its tokenizer is not BERT's; allowed are models with word pieces and the "
-            "tokens [CLS], [SEP] and [MASK]"
+        raise pretrained.error(
+            "its tokenizer is not BERT's; allowed are models with word pieces and the tokens "
+            "[CLS], [SEP] and [MASK]"
         )
     if not len(tokenizer.all_special_ids) < len(tokenizer) <= model.config.vocab_size:
-        raise UserError(
-            f"{where}: the tokenizer has {len(tokenizer)} pieces and the model "
-            f"{model.config.vocab_size}"
+        raise pretrained.error(
+            f"the tokenizer has {len(tokenizer)} pieces and the model {model.config.vocab_size}"
         )
     return model, tokenizer
-
-
-def _reason(name: str, error: Exception) -> str:
-    """Why a model can't be loaded: a folder that isn't there is told as such."""
-    reason = str(error).strip().partition("\n")[0]
-    if Path(name).is_dir():
-        return f"transformers can't load it ({reason})"
-    if name.startswith((".", "/")) or name.count("/") > 1:
-        return f"{name}: no such folder"
-    return f"{name!r} is neither a folder nor a model that transformers finds on its hub ({reason})"

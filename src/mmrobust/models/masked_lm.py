@@ -31,7 +31,7 @@ def load_masked_lm(folder: Path, device: torch.device | str = "cpu") -> BertMask
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: file is missing")
-    model, tokenizer = read_masked_lm(str(folder), where=str(folder))
+    model, tokenizer = read_masked_lm(str(folder), where="masked language model")
     return BertMaskedLM(model.to(device), tokenizer)
 
 

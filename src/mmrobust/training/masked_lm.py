@@ -32,10 +32,10 @@ from mmrobust.models.bert import (
     PretrainedBert,
     build_masked_lm,
     learn_wordpieces,
-    quiet_transformers,
     read_masked_lm,
 )
 from mmrobust.models.masked_lm import padded
+from mmrobust.models.pretrained import quiet_transformers
 from mmrobust.progress import progress_bar
 from mmrobust.quantities import NonNegativeInt
 from mmrobust.randomness import numpy_generator, torch_generator
