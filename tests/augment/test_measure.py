@@ -17,10 +17,17 @@ from mmrobust.augment.measure import counted_numbers, measure_augmentation
 from mmrobust.augment.over_items import OverItems
 from mmrobust.augment.run import augment_data
 from mmrobust.config import build
-from mmrobust.data.augmented import Augmented, load_augmented, train_digests, write_augmented
+from mmrobust.data.augmented import (
+    Augmented,
+    load_augmented,
+    open_images,
+    publish_augmented,
+    train_digests,
+)
 from mmrobust.data.prepared import (
     Lexicon,
     Split,
+    building,
     load_split,
     one_image_positives,
     write_prepared,
@@ -86,6 +93,13 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def store(out: Path, augmented: Augmented) -> None:
+    with building(out) as folder:
+        with open_images(folder, augmented.images.shape) as stream:
+            augmented.images.tofile(stream)
+        publish_augmented(folder, out, augmented)
+
+
 def write_set(out: Path, data: Path, *, captions: Sequence[str], images: np.ndarray) -> None:
     """An augmented set of twelve items, by number and then by item."""
     total = max(len(captions), len(images))
@@ -104,7 +118,7 @@ def write_set(out: Path, data: Path, *, captions: Sequence[str], images: np.ndar
         "writes": "caption" if captions else "image",
         "dataset_sha256": train_digests(data),
     }
-    write_augmented(out, Augmented(items, images, positives, manifest))
+    store(out, Augmented(items, images, positives, manifest))
 
 
 @pytest.fixture
@@ -324,7 +338,7 @@ def test_items_are_told_apart(
     split = load_split(data, "train")
     firsts = np.searchsorted(split.caption_image, made.items["item"])
     made.items["caption"] = [split.captions[row] for row in firsts]
-    write_augmented(tmp_path / "copies", made)
+    store(tmp_path / "copies", made)
     value = measured("copies", data, tmp_path / "copies", judge, tmp_path, **told)["value"]
     assert value[1, "embedding_spread_with_original"] == pytest.approx(0, abs=1e-9)
     assert value[1, "self_bleu_diversity_with_original"] == 0

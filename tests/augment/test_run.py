@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,18 @@ def test_a_set_of_other_data_is_refused(data: Path, tmp_path: Path, cfg: Cfg) ->
     (tmp_path / "o" / "items.parquet").write_bytes(b"")
     with pytest.raises(UserError, match=r"items\.parquet: differs from manifest\.json"):
         load_augmented(tmp_path / "o", data=data)
+
+
+def test_pictures_are_gathered_a_chunk_at_a_time(augment: Augment, data: Path) -> None:
+    first = augment("scenes_render", n=1, distinct=1)
+    tracemalloc.start()
+    try:
+        many = augment("scenes_render", n=48, distinct=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < many.images.nbytes / 2
+    assert many.images.shape == (48 * 300, 24, 24, 3)
+    for number in (0, 31, 47):
+        assert np.array_equal(many.images[300 * number :][:300], first.images)
+    assert many.items["true"].all()

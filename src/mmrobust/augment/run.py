@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,23 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from mmrobust.augment.chunks import Job, first_captions, make_chunks, passes_over
-from mmrobust.data.augmented import UNKNOWN, Augmented, train_digests, write_augmented
-from mmrobust.data.prepared import Split, load_manifest, load_split, one_image_positives
+from mmrobust.augment.base import Made
+from mmrobust.augment.chunks import Job, Pass, first_captions, make_chunks, passes_over
+from mmrobust.data.augmented import (
+    UNKNOWN,
+    Augmented,
+    load_images,
+    open_images,
+    publish_augmented,
+    train_digests,
+)
+from mmrobust.data.prepared import (
+    Split,
+    building,
+    load_manifest,
+    load_split,
+    one_image_positives,
+)
 from mmrobust.data.truth import positives_of, truth_of
 from mmrobust.progress import progress_bar
 from mmrobust.runfacts import RunFacts
@@ -50,30 +65,26 @@ def augment_data(cfg: Mapping[str, Any], *, data: Path, out: Path, work: Path) -
     with progress_bar(total=total, initial=there, unit=job.augmenter.writes) as bar:
         for one in make_chunks(job, missing, workers=entry.get("workers", 1)):
             bar.update(one.size)
-    write_augmented(out, gather(job, split))
+    with building(out) as folder:
+        publish_augmented(folder, out, gather(job, split, folder))
     facts.write(out / "run.json")
 
 
-def gather(job: Job, split: Split) -> Augmented:
-    """All chunks as one set, with what is known of each row."""
+def gather(job: Job, split: Split, folder: Path) -> Augmented:
+    """All chunks as one set, with what is known of each row; images go to a file in `folder`."""
     augmenter, n = job.augmenter, int(job.entry["n"])
-    made = [job.load(one) for one in passes_over(len(split.images), n)]
+    passes = passes_over(len(split.images), n)
     item = np.tile(np.arange(len(split.images)), n)
     first = first_captions(split, 0, len(split.images))[item]
+    if augmenter.writes == "caption":
+        with open_images(folder, (0, *split.images.shape[1:])):
+            made = [job.load(one) for one in passes]
+        columns, positives = _of_captions(job, split, made, item, first)
+    else:
+        made, columns = _of_pictures(job, split, passes, folder)
+        positives = sp.csr_array((0, len(split.images)), dtype=np.bool_)
     told = [one.sources for one in made if one.sources is not None]
     source = np.concatenate(told) if told else first
-    if augmenter.writes == "caption":
-        texts = [text for one in made for text in one.values]
-        columns, positives = _of_captions(job, split, texts, item, first)
-        images = np.empty((0, *split.images.shape[1:]), dtype=np.uint8)
-    else:
-        known = [
-            np.full(len(one.values), UNKNOWN) if one.true is None else one.true for one in made
-        ]
-        images = np.concatenate([np.asarray(one.values) for one in made])
-        changed = [bool((images[row] != split.images[of]).any()) for row, of in enumerate(item)]
-        columns = {"caption": None, "changed": changed, "true": np.concatenate(known)}
-        positives = sp.csr_array((0, len(split.images)), dtype=np.bool_)
     manifest = load_manifest(job.data)
     reads_captions = augmenter.reads == "caption" or augmenter.prompted
     return Augmented(
@@ -85,7 +96,7 @@ def gather(job: Job, split: Split) -> Augmented:
                 **columns,
             }
         ),
-        images=images,
+        images=load_images(folder),
         positives=positives,
         manifest={
             "augmentation": {key: value for key, value in job.entry.items() if key != "workers"},
@@ -102,7 +113,7 @@ def gather(job: Job, split: Split) -> Augmented:
 def _of_captions(
     job: Job,
     split: Split,
-    texts: Sequence[str],
+    made: Sequence[Made],
     item: NDArray[np.int64],
     first: NDArray[np.int64],
 ) -> tuple[dict[str, Any], sp.csr_array]:
@@ -110,6 +121,7 @@ def _of_captions(
 
     A language model may say nothing; the item's first caption stands in its place.
     """
+    texts = [text for one in made for text in one.values]
     before = [split.captions[row] for row in first.tolist()]
     captions = [text or old for text, old in zip(texts, before, strict=True)]
     changed = [text != old for text, old in zip(captions, before, strict=True)]
@@ -119,3 +131,22 @@ def _of_captions(
     if positives is None:
         positives = one_image_positives(item, len(split.images))
     return {"caption": captions, "changed": changed, "true": true}, positives
+
+
+def _of_pictures(
+    job: Job, split: Split, passes: Sequence[Pass], folder: Path
+) -> tuple[list[Made], dict[str, Any]]:
+    """Write pictures to `folder`, one chunk in memory at a time; what is left, and columns."""
+    rest, changed, true = [], [], []
+    shape = (sum(one.size for one in passes), *split.images.shape[1:])
+    with open_images(folder, shape) as stream:
+        for one in passes:
+            made = job.load(one)
+            pictures = np.asarray(made.values)
+            pictures.tofile(stream)
+            differ = pictures != split.images[one.start : one.stop]
+            changed.append(differ.any(axis=(1, 2, 3)))
+            true.append(np.full(one.size, UNKNOWN) if made.true is None else made.true)
+            rest.append(replace(made, values=()))
+    known = {"changed": np.concatenate(changed), "true": np.concatenate(true)}
+    return rest, {"caption": None, **known}

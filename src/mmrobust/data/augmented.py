@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from mmrobust.artifacts import read_json, sha256_file, write_json
-from mmrobust.data.prepared import MANIFEST, building, load_manifest
+from mmrobust.data.prepared import MANIFEST, load_manifest
 from mmrobust.errors import UserError
 
 ITEMS, IMAGES, POSITIVES = "items.parquet", "images.npy", "positives.npz"
@@ -66,22 +67,29 @@ class Augmented:
         )
 
 
-def write_augmented(out: Path, augmented: Augmented) -> None:
-    """Write an augmented set to the folder `out`, the manifest last.
+@contextlib.contextmanager
+def open_images(folder: Path, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    """The file of images uint8 `shape` in a `folder` that is built; pixels are written in order."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with (folder / IMAGES).open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        yield stream
 
-    The manifest gets the digests of the other files.
+
+def publish_augmented(folder: Path, out: Path, augmented: Augmented) -> None:
+    """Add all but the images to a built `folder`, which holds them, and move its files to `out`.
+
+    The manifest comes last, and gets the digests of the other files.
     """
-    with building(out) as folder:
-        table = pa.Table.from_pandas(augmented.items, schema=SCHEMA, preserve_index=False)
-        pq.write_table(table.replace_schema_metadata(None), folder / ITEMS)
-        np.save(folder / IMAGES, np.ascontiguousarray(augmented.images))
-        sp.save_npz(folder / POSITIVES, augmented.positives)
-        digests = {name: sha256_file(folder / name) for name in FILES if name != MANIFEST}
-        write_json(folder / MANIFEST, {**augmented.manifest, "sha256": digests})
-        out.mkdir(parents=True, exist_ok=True)
-        (out / MANIFEST).unlink(missing_ok=True)
-        for name in FILES:
-            (folder / name).replace(out / name)
+    table = pa.Table.from_pandas(augmented.items, schema=SCHEMA, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(None), folder / ITEMS)
+    sp.save_npz(folder / POSITIVES, augmented.positives)
+    digests = {name: sha256_file(folder / name) for name in FILES if name != MANIFEST}
+    write_json(folder / MANIFEST, {**augmented.manifest, "sha256": digests})
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name in FILES:
+        (folder / name).replace(out / name)
 
 
 def load_augmented(root: Path, *, data: Path) -> Augmented:
@@ -100,16 +108,21 @@ def load_augmented(root: Path, *, data: Path) -> Augmented:
             raise UserError(f"{root / name}: file is missing; augment the dataset again")
         if sha256_file(root / name) != manifest["sha256"].get(name):
             raise UserError(f"{root / name}: differs from {MANIFEST}; augment the dataset again")
-    try:
-        images = np.load(root / IMAGES, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{root / IMAGES}: corrupt or missing ({error})") from None
     return Augmented(
         items=pq.read_table(root / ITEMS).to_pandas(),
-        images=images,
+        images=load_images(root),
         positives=sp.csr_array(sp.load_npz(root / POSITIVES)),
         manifest=manifest,
     )
+
+
+def load_images(folder: Path) -> np.ndarray:
+    """Images of an augmented set as a memory map; `UserError` naming the file if it is bad."""
+    try:
+        images: np.ndarray = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / IMAGES}: corrupt or missing ({error})") from None
+    return images
 
 
 def train_digests(data: Path) -> dict[str, str]:
