@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,13 @@ def judged(
     ledger: Path = LEDGER,
     defences: Sequence[str] = ("standard", "tecoa", "mat"),
     attacks: Sequence[str] = ("pgd", "sga"),
+    only: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, str]]:
     cfg = {
         "study": study,
         "defences": list(defences),
         "attacks": list(attacks),
+        "only": only or {},
         "seeds": list(seeds),
         "claims": list(claims),
         "evaluation": {"gallery_images": [200], "n_resamples": 500, "confidence": 0.95},
@@ -210,6 +212,7 @@ def test_a_mean_over_defences_needs_the_cells_of_each(
         ({"attacks": ["pgd"]}, "mat/seed0/sga, tecoa/seed0/sga"),
         ({"defences": ["standard", "tecoa"]}, "mat/seed0/sga"),
         ({"seeds": [1]}, "mat/seed1/sga, tecoa/seed1/sga"),
+        ({"only": {"sga": ["tecoa"]}}, "mat/seed0/sga"),
     ],
 )
 def test_cells_left_from_an_earlier_form_of_the_study_are_missing(

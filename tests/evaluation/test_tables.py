@@ -233,6 +233,15 @@ def test_cells_of_an_earlier_form_of_the_study_are_passed_over(root: Path, tmp_p
         tabulate(root, tmp_path / "m.csv", tmp_path / "m.json", defences=["other"])
 
 
+def test_cells_that_are_run_on_other_defences_alone_are_passed_over(
+    root: Path, tmp_path: Path
+) -> None:
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json", only={"pgd": ["mat"], "sga": ["other"]})
+    table = pd.read_csv(tmp_path / "m.csv")
+    cells = {(row.defence, row.attack) for row in table.itertuples()}
+    assert cells == {("mat", "clean"), ("mat", "pgd"), ("standard", "clean")}
+
+
 def test_summary_is_the_mean_over_seeds(root: Path, tmp_path: Path) -> None:
     tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
     summary = json.loads((tmp_path / "m.json").read_text())

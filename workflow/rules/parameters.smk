@@ -137,7 +137,7 @@ def evaluate_cfg(wildcards):
 
 def grid():
     """The names of the study's cells, in its order: what else lies beside them isn't its own."""
-    return {"defences": DEFENCES, "seeds": study.seeds, "attacks": CELLS}
+    return {"defences": DEFENCES, "seeds": study.seeds, "attacks": CELLS, "only": {}}
 
 
 def tabulate_cfg(wildcards):

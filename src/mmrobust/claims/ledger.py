@@ -17,6 +17,7 @@ from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, Cell, cell_path, read_cell
 from mmrobust.evaluation.records import check_place
 from mmrobust.intervals import EXACT, Interval, Resampling
+from mmrobust.parts import Only, is_run
 from mmrobust.randomness import numpy_generator
 
 COLUMNS = (
@@ -32,8 +33,9 @@ def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path
     """The verb `judge-claims`: write the ledger of a study.
 
     Args:
-        cfg: `study`, its `defences`, `attacks` and `seeds`, `claims` (ids, in the order of the
-            ledger) and section `evaluation`. "clean" is an attack of every study.
+        cfg: `study`, its `defences`, `attacks` and `seeds`, `only` (the defences of those attacks
+            that are run on some alone), `claims` (ids, in the order of the ledger) and section
+            `evaluation`. "clean" is an attack of every study.
         claims: the entries, `config/claims.yaml`.
         cells: folder of the study's cells; those left from an earlier form of it are none.
         out: the ledger, a CSV.
@@ -49,6 +51,7 @@ def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path
         defences=cfg["defences"],
         attacks=cfg["attacks"],
         seeds=cfg["seeds"],
+        only=cfg["only"],
         cells_root=cells,
         n_resamples=evaluation.n_resamples,
         confidence=evaluation.confidence,
@@ -63,6 +66,7 @@ def ledger_rows(
     defences: Sequence[str],
     attacks: Sequence[str],
     seeds: Sequence[int],
+    only: Only,
     cells_root: Path,
     n_resamples: int,
     confidence: float,
@@ -78,6 +82,8 @@ def ledger_rows(
         defences: those of the study; a cell of another counts as missing.
         attacks: the same; "clean" belongs to every study.
         seeds: training seeds, all of which are needed.
+        only: the defences of those attacks that are run on some alone; their cells of others
+            count as missing.
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
         n_resamples: bootstrap resamples of the test images, at least.
         confidence: of each interval, and of all verdicts together, in (0, 1).
@@ -95,6 +101,7 @@ def ledger_rows(
             for path in paths
             if of.defence not in defences
             or of.attack not in (CLEAN, *attacks)
+            or not is_run(of.attack, of.defence, only)
             or not path.is_file()
         ]
         row = {

@@ -12,6 +12,7 @@ from mmrobust.artifacts import replacing, write_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, cell_paths
 from mmrobust.evaluation.records import check_place, gallery_sizes, read_record
+from mmrobust.parts import Only, is_run
 
 COLUMNS = [
     *("study", "dataset", "source_resolution", "defence", "seed", "attack", "threat_model"),
@@ -38,6 +39,7 @@ def tabulate(
     defences: Sequence[str] = (),
     seeds: Sequence[int] = (),
     attacks: Sequence[str] = (),
+    only: Only | None = None,
 ) -> None:
     """Write the tidy table, the summary and the flags of all cells under `cells_root`.
 
@@ -53,6 +55,7 @@ def tabulate(
             the study, are passed over. None named: all, in alphabetical order.
         seeds: the same, in ascending order.
         attacks: the same as defences; "clean" belongs to every study and leads if not named.
+        only: the defences of those attacks that the study runs on some alone.
 
     Raises:
         UserError: if there are no cells, one can't be read, or their gallery sizes differ.
@@ -64,6 +67,8 @@ def tabulate(
         record = read_record(path)
         wanted = (("defence", defences), ("seed", seeds), ("attack", attacks))
         if any(names and record[key] not in names for key, names in wanted):
+            continue
+        if not is_run(record["attack"], record["defence"], only or {}):
             continue
         check_place(path, record)
         records.append(record)
