@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mmrobust.artifacts import sha256_file
-from mmrobust.figures.attack_overview import plot_attack_overview
+from mmrobust.figures.attack_overview import by_strength, plot_attack_overview
 from mmrobust.figures.attack_success_rate import plot_attack_success_rate
 from mmrobust.figures.facts import attack_facts
 from mmrobust.figures.recall_at_k import plot_recall_at_k
@@ -273,6 +273,32 @@ def test_curves_over_eps_come_first(suite: pd.DataFrame) -> None:
     assert [(curve.attack, curve.over) for curve in found] == [("pgd", "eps"), ("sga", "words")]
     assert list(found[0].points) == [f"pgd_eps_{eps}_255" for eps in (1, 2, 4, 8, 16)]
     assert [curve.starts_clean for curve in found] == [True, False]
+
+
+def test_a_curve_is_drawn_for_the_defences_that_it_is_run_on(suite: pd.DataFrame) -> None:
+    gone = (suite["defence"] == "mat") & (suite["curve"] == "pixels")
+    points = suite["attack"][suite["curve"] == "pixels"].unique()
+    grid = grid_of(suite, only={name: ["standard", "tecoa"] for name in points})
+    figure = plot_robustness_curves(suite[~gone], grid=grid)
+    lines = {str(line.get_gid()) for axes in figure.axes for line in axes.lines}
+    assert "i2t/mat/pixels" not in lines
+    assert {"i2t/tecoa/pixels", "i2t/mat/words"} <= lines
+    assert not any("missing" in text for text in texts(figure))
+    gone |= (suite["defence"] == "tecoa") & (suite["attack"] == "pgd_eps_4_255")
+    assert texts(plot_robustness_curves(suite[~gone], grid=grid)).count("missing: TeCoA at 4") == 2
+
+
+def test_attacks_are_ordered_by_the_defences_that_all_of_them_are_run_on(
+    suite: pd.DataFrame,
+) -> None:
+    rows = own_pair(suite[suite["curve"] == ""], "i2t")
+    assert by_strength(rows, grid_of(suite, attacks=["apgd", "dra"])) == ["apgd", "dra"]
+    rows = rows[(rows["attack"] != "apgd") | (rows["defence"] == "standard")]
+    grid = grid_of(suite, attacks=["apgd", "dra"], only={"apgd": ["standard"]})
+    assert rows[rows["attack"] == "apgd"]["value"].mean() < (
+        rows[rows["attack"] == "dra"]["value"].mean()
+    )
+    assert by_strength(rows, grid) == ["apgd", "dra"]
 
 
 def test_a_missing_point_breaks_the_line_and_is_named(suite: pd.DataFrame) -> None:

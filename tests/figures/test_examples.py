@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from mmrobust.artifacts import sha256_file
 from mmrobust.errors import UserError
+from mmrobust.example_records import write_examples
 from mmrobust.figures.examples import (
     changed_words,
     joint_attack,
@@ -22,7 +24,7 @@ from mmrobust.figures.examples import (
     wrapped,
 )
 from mmrobust.figures.style import save_figure
-from mmrobust.figures.table import Grid, read_metrics
+from mmrobust.figures.table import Grid, grid_of, read_metrics
 
 GRID = Grid(defences=("standard", "tecoa", "mat"), attacks=("clean", "pgd", "sga"), seeds=(0,))
 
@@ -122,6 +124,30 @@ def test_text_stays_inside_the_page(figure: Figure) -> None:
 def test_a_missing_defence_is_said(examples: dict[str, pd.DataFrame]) -> None:
     some = {name: table for name, table in examples.items() if name != "tecoa"}
     assert texts(plot_examples(some, attack="sga", grid=GRID)).count("missing") == 3
+
+
+def test_a_defence_that_the_attack_is_not_run_on_has_no_block(
+    examples: dict[str, pd.DataFrame],
+) -> None:
+    some = {name: table for name, table in examples.items() if name != "tecoa"}
+    said = texts(plot_examples(some, attack="sga", grid=replace(GRID, only={"sga": list(some)})))
+    assert said.count("standard") == 3
+    assert not {"missing", "TeCoA"} & set(said)
+
+
+def test_the_attack_that_is_shown_is_run_on_every_defence(
+    made_up: ModuleType, suite: pd.DataFrame, tmp_path: Path
+) -> None:
+    grid = grid_of(suite, only={"dra": ["mat"]})
+    for defence in grid.defences:
+        for attack in ("dra", "sga_transfer"):
+            path = tmp_path / "examples" / defence / "seed0" / f"{attack}.parquet"
+            write_examples(path, made_up.example_rows())
+    assert read_shown(tmp_path, suite, grid_of(suite))[0] == "dra"
+    attack, found = read_shown(tmp_path, suite, grid)
+    assert (attack, list(found)) == ("sga_transfer", ["standard", "tecoa", "mat"])
+    attack, found = read_shown(tmp_path, suite, grid, attack="dra")
+    assert (attack, list(found)) == ("dra", ["mat"]), "the others are leftovers"
 
 
 @pytest.mark.parametrize("empty", [True, False])

@@ -22,7 +22,7 @@ from mmrobust.figures.notes import titled
 from mmrobust.figures.recall_at_k import plot_recall_at_k
 from mmrobust.figures.recall_by_defence import plot_recall_by_defence
 from mmrobust.figures.style import defence_colours, label, save_figure
-from mmrobust.figures.table import Grid, read_metrics
+from mmrobust.figures.table import Grid, grid_of, read_metrics
 from mmrobust.figures.training import plot_training_history
 
 PLOTS: list[Callable[..., Figure]] = [
@@ -167,6 +167,34 @@ def test_missing_cells_are_named(metrics: pd.DataFrame, plot: Callable[..., Figu
     gone = (metrics["defence"] == "mat") & (metrics["attack"] == "sga")
     assert "missing" not in texts(plot(metrics))
     assert "missing" in texts(plot(metrics[~gone]))
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_what_a_study_does_not_mean_to_run_is_not_missing(
+    metrics: pd.DataFrame, plot: Callable[..., Figure]
+) -> None:
+    named = {"attack": "sga"} if plot is plot_recall_at_k else {}
+    gone = (metrics["defence"] == "mat") & (metrics["attack"] == "sga")
+    grid = grid_of(metrics, only={"sga": ["standard", "tecoa"]})
+    said = texts(plot(metrics[~gone], grid=grid, **named))
+    assert "missing" not in said
+    assert "not every attack is run on every defence" in said
+    assert "not every attack" not in texts(plot(metrics))
+    gone |= (metrics["defence"] == "tecoa") & (metrics["attack"] == "sga")
+    assert "missing" in texts(plot(metrics[~gone], grid=grid, **named))
+
+
+def test_no_bar_stands_in_the_place_of_what_is_not_run(
+    metrics: pd.DataFrame, by_defence: Figure
+) -> None:
+    gone = (metrics["defence"] == "mat") & (metrics["attack"] == "sga")
+    grid = grid_of(metrics, only={"sga": ["standard", "tecoa"]})
+    figure = plot_recall_by_defence(metrics[~gone], grid=grid)
+    whole, part = bars(by_defence.axes[0]), bars(figure.axes[0])
+    assert set(whole) - set(part) == {"i2t/mat/sga"}
+    assert all(whole[name] == height for name, height in part.items())
+    hatched = [of for axes in figure.axes for of in axes.collections if of.get_hatch()]
+    assert hatched == []
 
 
 @pytest.mark.parametrize("plot", PLOTS)

@@ -143,6 +143,23 @@ def test_attacks_under_another_protocol_alone_are_not_missing(
     assert within_protocol(metrics, grid, "own_pair") == grid
 
 
+def test_the_strongest_attack_is_one_that_is_run_on_every_defence(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    """Recall under `sga` is lowest on the undefended model, and it is run on that alone."""
+    rows = made_up.metric_rows()
+    rows = [row for row in rows if row["attack"] != "sga" or row["defence"] == "standard"]
+    metrics = read_metrics(made_up.write_metrics(tmp_path / "m.csv", rows))
+    assert strongest_attack(metrics, grid_of(metrics)) == "sga"
+    grid = grid_of(metrics, only={"sga": ["standard"]})
+    assert strongest_attack(metrics, grid) == "pgd"
+    assert grid.on_all(grid.attacks) == ["clean", "pgd", "word_substitution"]
+    alone = grid_of(metrics, defences=["standard"], only={"sga": ["standard"]})
+    assert strongest_attack(metrics, alone) == "sga"
+    nothing = grid_of(metrics, only={name: ["standard"] for name in grid.attacks})
+    assert strongest_attack(metrics, nothing) is None
+
+
 def test_a_measure_that_stands_twice_is_refused(made_up: ModuleType, tmp_path: Path) -> None:
     rows = made_up.metric_rows()[:3]
     path = made_up.write_metrics(tmp_path / "metrics.csv", [*rows, rows[0]])

@@ -44,8 +44,14 @@ class Line:
 
 
 def by_strength(rows: pd.DataFrame, grid: Grid) -> list[str]:
-    """Attacks of the grid by the recall that they leave, the most first; unknown ones last."""
-    means = rows.groupby("attack")["value"].mean()
+    """Attacks of the grid by the recall that they leave, the most first; unknown ones last.
+
+    On average over the defences that all of them are run on: recall on a strong defence says
+    nothing of an attack beside that of another on a weak one. Where none has them all, over all.
+    """
+    shared = [of for of in grid.defences if all(grid.has(of, name) for name in grid.attacks)]
+    compared = rows[rows["defence"].isin(shared)] if shared else rows
+    means = compared.groupby("attack")["value"].mean()
     names = [name for name in grid.attacks if name != "clean"]
     names.sort(key=lambda name: -float(means.get(name, -1.0)))
     return [name for name in grid.attacks if name == "clean"] + names
@@ -61,7 +67,8 @@ def plot_attack_overview(
     """Recall at 1 under every attack cell, by defence, under the protocol own_pair.
 
     Attacks stand in the order of their strength, which is the mean recall that they leave over
-    defences and directions; ensembles stand apart; points of curves are left out.
+    the defences that all of them are run on and over directions; ensembles stand apart; points of
+    curves are left out.
 
     Args:
         metrics: rows of `metrics.csv`.
@@ -148,7 +155,7 @@ def _draw(
     for order, defence in enumerate(grid.defences):
         cell = cells[defence, line.attack, direction].dropna(subset=["value"])
         if cell.empty:
-            missing.append(label(defence))
+            missing += [label(defence)] if grid.has(defence, line.attack) else []
             continue
         step = 0.56 / max(len(grid.defences) - 1, 1)
         y = line.at + step * (order - (len(grid.defences) - 1) / 2)

@@ -77,8 +77,9 @@ def draw_bars(axes: Axes, rows: pd.DataFrame, *, grid: Grid, direction: str) -> 
 
     A bar is the mean over seeds, in percent. With one seed its whisker is the interval of the
     table; with several, every seed is a dot with its own interval. A cell that the table lacks
-    is hatched and says `missing`; a value that does not exist (nothing to attack) says
-    `undefined`; a star marks a bar with fewer seeds than the study has.
+    is hatched and says `missing`, and the place of one that the study doesn't mean to have stays
+    free; a value that does not exist (nothing to attack) says `undefined`; a star marks a bar
+    with fewer seeds than the study has.
 
     Returns:
         The highest point drawn, in percent.
@@ -88,6 +89,8 @@ def draw_bars(axes: Axes, rows: pd.DataFrame, *, grid: Grid, direction: str) -> 
     top = 0.0
     for order, defence in enumerate(grid.defences):
         for group, attack in enumerate(grid.attacks):
+            if not grid.has(defence, attack):
+                continue
             x = group + (order - (len(grid.defences) - 1) / 2) * width
             cell = cells[defence, attack, direction]
             known = cell.dropna(subset=["value"])

@@ -84,7 +84,8 @@ def read_shown(
         results: the folder `results/<study>/`.
         metrics: rows of `metrics.csv`.
         grid: defences, attacks and seeds of the study.
-        attack: the attack to show; `joint_attack` of those with examples if not given.
+        attack: the attack to show; if not given, `joint_attack` of those with examples, and of
+            those that are run on every defence before others.
 
     Raises:
         UserError: a file of examples is broken.
@@ -98,10 +99,17 @@ def read_shown(
     there = [
         name
         for name in grid.attacks
-        if any((folder / f"{name}.parquet").is_file() for folder in folders.values())
+        if any(
+            grid.has(defence, name) and (folder / f"{name}.parquet").is_file()
+            for defence, folder in folders.items()
+        )
     ]
-    attack = attack or joint_attack(metrics, there)
-    files = {defence: folder / f"{attack}.parquet" for defence, folder in folders.items()}
+    attack = attack or joint_attack(metrics, grid.on_all(there) or there)
+    files = {
+        defence: folder / f"{attack}.parquet"
+        for defence, folder in folders.items()
+        if attack is not None and grid.has(defence, attack)
+    }
     found = {defence: file for defence, file in files.items() if file.is_file()}
     return attack, {defence: read_examples(file) for defence, file in found.items()}
 
@@ -132,7 +140,7 @@ def plot_examples(
     dataset: str = "",
     items: int = 3,
 ) -> Figure:
-    """The first items of the examples under every defence, a block each.
+    """The first items of the examples under every defence that the attack is run on, a block each.
 
     Args:
         examples: rows as `evaluation.example_records` stores them, by defence.
@@ -145,7 +153,8 @@ def plot_examples(
         items: how many are shown; those with the lowest numbers, whatever became of them.
     """
     images = sorted({int(image) for table in examples.values() for image in table["image"]})[:items]
-    blocks = {image: [_block(examples, name, image) for name in grid.defences] for image in images}
+    shown = [name for name in grid.defences if attack is None or grid.has(name, attack)]
+    blocks = {image: [_block(examples, name, image) for name in shown] for image in images}
     heights = {
         image: 0.34 + sum(block.height + 0.3 for block in of) + SPACE
         for image, of in blocks.items()

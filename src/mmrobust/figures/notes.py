@@ -62,6 +62,8 @@ def describe(rows: pd.DataFrame, grid: Grid) -> str:
     parts = [f"dataset {dataset}", _sample_sizes(rows), _gallery(rows)]
     parts += [_seeds(rows, grid), _interval(rows)]
     parts.append(resolution_note(resolution(rows), dataset))
+    if any(not grid.has(of, attack) for attack in set(rows["attack"]) for of in grid.defences):
+        parts.append("not every attack is run on every defence")
     # a dot never starts a line
     return DOT.join(part for part in parts if part)
 

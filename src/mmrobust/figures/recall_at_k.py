@@ -120,7 +120,7 @@ def _name_gaps(
         f"{label(defence)} under {label(attack)}"
         for attack in attacks
         for defence in grid.defences
-        if cells[defence, attack, direction].empty
+        if grid.has(defence, attack) and cells[defence, attack, direction].empty
     ]
     if gaps:
         axes.text(

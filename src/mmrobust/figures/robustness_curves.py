@@ -153,6 +153,8 @@ def plot_robustness_curves(
                 )
                 _prepare(panel, curve)
                 for order, defence in enumerate(grid.defences):
+                    if not any(grid.has(defence, point) for point in curve.points):
+                        continue
                     cells = by_cell(points)
                     found = [cells[defence, point, direction] for point in curve.points]
                     start = clean[defence, "clean", direction]
@@ -260,7 +262,7 @@ def _name_gaps(axes: Axes, curve: Curve, points: pd.DataFrame, grid: Grid, direc
         lacking = [
             curve.tick(budget)
             for point, budget in curve.points.items()
-            if cells[defence, point, direction].empty
+            if grid.has(defence, point) and cells[defence, point, direction].empty
         ]
         if len(lacking) == len(curve.points):
             gaps.append(label(defence))

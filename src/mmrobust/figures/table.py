@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from mmrobust.errors import UserError
+from mmrobust.parts import Only, is_run
 
 CELL = ["defence", "seed", "attack"]
 MEASURE = ["protocol", "direction", "labels", "metric", "k"]
@@ -32,11 +33,27 @@ DIRECTIONS = {"i2t": "image query, captions ranked", "t2i": "caption query, imag
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What a study means to measure, in the order in which it is drawn."""
+    """What a study means to measure, in the order in which it is drawn.
+
+    Fields:
+        defences: names.
+        attacks: names, ensembles and `clean` among them, but no points of curves.
+        seeds: of training.
+        only: the defences of those attacks, and points of curves, that are run on some alone.
+    """
 
     defences: tuple[str, ...]
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]
+    only: Only = field(default_factory=dict)
+
+    def has(self, defence: str, attack: str) -> bool:
+        """Whether the study means to run an attack on a defence: else nothing is missing."""
+        return is_run(attack, defence, self.only)
+
+    def on_all(self, attacks: Iterable[str]) -> list[str]:
+        """Those attacks that are run on every defence: means over defences compare them."""
+        return [name for name in attacks if all(self.has(of, name) for of in self.defences)]
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
@@ -85,18 +102,21 @@ def grid_of(
     defences: Sequence[str] | None = None,
     attacks: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    only: Only | None = None,
 ) -> Grid:
     """The grid to draw: as given, else as found in the table.
 
     What is found keeps the order of the table, with `standard` and `clean` in front because
     everything else is compared with them; points of curves are left out. Given names that the
-    table lacks are drawn as missing.
+    table lacks are drawn as missing, and so is each attack on each defence but for what `only`
+    names other defences of.
     """
     metrics = of_curve(metrics, "")
     return Grid(
         defences=tuple(defences or _found(metrics["defence"], first="standard")),
         attacks=tuple(attacks or _found(metrics["attack"], first="clean")),
         seeds=tuple(seeds or sorted({int(seed) for seed in metrics["seed"]})),
+        only=only or {},
     )
 
 
@@ -165,9 +185,12 @@ def by_cell(rows: pd.DataFrame) -> Mapping[tuple[str, str, str], pd.DataFrame]:
 
 
 def strongest_attack(metrics: pd.DataFrame, grid: Grid) -> str | None:
-    """The attack that leaves the least recall at 1 on average over defences and directions."""
+    """The attack that leaves the least recall at 1 on average over defences and directions.
+
+    Of those that are run on every defence: one that is run on weak models alone is no stronger.
+    """
     rows = select(metrics, metric="recall_at_k")
-    rows = rows[rows["attack"].isin(grid.attacks) & (rows["attack"] != "clean")]
+    rows = rows[rows["attack"].isin(grid.on_all(grid.attacks)) & (rows["attack"] != "clean")]
     if rows.empty:
         return None
     means = rows.groupby("attack", sort=False)["value"].mean()
