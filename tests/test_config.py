@@ -64,6 +64,15 @@ def test_every_shipped_study_is_well_formed_and_can_be_built(path: Path) -> None
         build_attack(name, attack).check(build(ThreatModel, threat_model, where="threat_models"))
 
 
+def test_what_an_entry_says_of_its_running_is_no_field_of_the_attack() -> None:
+    from mmrobust.evaluation.evaluator import build_attack
+
+    fields = {"method": "pgd", "steps": 3}
+    running = {"items": 5, "curve": "c", "standalone": True, "defences": ["mat"]}
+    entry = {**fields, "threat_model": "image", **running}
+    assert build_attack("a", entry) == build_attack("a", fields)
+
+
 def test_the_schema_is_the_one_that_the_classes_give() -> None:
     from mmrobust.schema import study_schema
 

@@ -11,6 +11,7 @@ import yaml
 
 from mmrobust.data import DATASETS
 from mmrobust.errors import UserError
+from mmrobust.parts import attacks_on, ensembles_on, evaluated_on, limited
 from mmrobust.registry import resolve
 from mmrobust.study import Study, parse_study
 
@@ -114,6 +115,32 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
         ("ensembles/s", {**STRONG, "members": ["apgd"], "items": 20}, "10 items, fewer than"),
         ("ensembles/s", {**STRONG, "members": ["apgd"]}, "10 items, fewer than"),
         (
+            "attacks/pgd/defences",
+            ["standard", "matt"],
+            r"unknown defence in a\.yaml: attacks\.pgd\.defences: 'matt'; did you mean 'mat'",
+        ),
+        (
+            "curves/eps/defences",
+            ["tecoaa"],
+            r"curves\.eps\.defences: 'tecoaa'; did you mean 'tecoa'",
+        ),
+        (
+            "ensembles/strongest/defences",
+            ["no"],
+            r"ensembles\.strongest\.defences: 'no' \(known: mat",
+        ),
+        ("attacks/pgd/defences", [], r"attacks\.pgd\.defences: must not be empty"),
+        ("attacks/pgd/defences", ["mat", "mat"], r"attacks\.pgd\.defences: .* non-unique"),
+        ("attacks/pgd/defences", "mat", r"attacks\.pgd\.defences: 'mat' is not of type 'array'"),
+        ("curves/eps/defences", [], r"curves\.eps\.defences: must not be empty"),
+        ("ensembles/strongest/defences", [], r"ensembles\.strongest\.defences: must not be empty"),
+        (
+            "attacks/pgd/defences",
+            ["mat", "standard"],
+            r"strongest: is run on tecoa, mat_plus and its member 'pgd' is not \(allowed: "
+            r"`defences` among mat, standard, or a member with `standalone: false`\)",
+        ),
+        (
             "attacks/pgd/standalone",
             False,
             r"pgd\.standalone: false, but no ensemble has it as a mem",
@@ -184,6 +211,51 @@ def test_a_curve_may_go_over_an_attack_without_a_cell_of_its_own(values: dict[st
     study = parsed(values)
     assert study.attacks["mi_fgsm_eps_8_255"]["standalone"] is True
     assert study.attacks["mi_fgsm"]["standalone"] is False
+
+
+def test_points_of_a_curve_are_run_where_their_attack_is_unless_the_curve_says_else(
+    values: dict[str, Any],
+) -> None:
+    values["attacks"]["apgd"]["defences"] = ["mat"]
+    assert parsed(values).attacks["apgd_eps_4_255"]["defences"] == ["mat"]
+    values["curves"]["eps"]["defences"] = ["tecoa", "standard"]
+    assert parsed(values).attacks["apgd_eps_4_255"]["defences"] == ["tecoa", "standard"]
+    assert "defences" not in parsed(values).attacks["word_substitution_words_2"]
+
+
+def test_a_model_is_told_what_is_run_on_it_alone(values: dict[str, Any]) -> None:
+    whole = evaluated_on(parsed(values), "mat")
+    assert list(whole["attacks"]) == list(parsed(values).attacks)
+    values["attacks"]["sga"]["defences"] = ["mat", "tecoa"]
+    values["ensembles"]["strongest"]["defences"] = ["mat"]
+    values["curves"]["words"]["defences"] = ["tecoa"]
+    study = parsed(values)
+    assert limited(study.attacks, study.ensembles) == {
+        "sga": ["mat", "tecoa"],
+        "word_substitution_words_2": ["tecoa"],
+        "strongest": ["mat"],
+    }
+    assert attacks_on(study, "mat") == [
+        *("pgd", "word_substitution", "sga", "sga_transfer", "bert_attack", "square", "apgd"),
+        *("apgd_eps_4_255", "apgd_eps_16_255"),
+    ]
+    assert set(attacks_on(study, "tecoa")) - set(attacks_on(study, "mat")) == {
+        "word_substitution_words_2"
+    }
+    assert [ensembles_on(study, of) for of in ("mat", "tecoa")] == [["strongest"], []]
+    told = {of: evaluated_on(study, of) for of in study.defences}
+    # What only an ensemble runs goes where the ensemble is; no entry says where else it is run.
+    assert [name for name in told if "adaptive" in told[name]["attacks"]] == ["mat"]
+    assert [name for name in told if "sga" in told[name]["attacks"]] == ["tecoa", "mat"]
+    assert told["mat"]["attacks"]["sga"] == whole["attacks"]["sga"]
+    assert told["mat"]["ensembles"] == whole["ensembles"]
+
+
+def test_a_member_that_the_ensemble_alone_runs_is_run_where_the_ensemble_is(
+    values: dict[str, Any],
+) -> None:
+    values["attacks"]["adaptive"]["defences"] = ["mat"]
+    assert "adaptive" in evaluated_on(parsed(values), "tecoa")["attacks"]
 
 
 def test_a_curve_over_an_l2_radius_may_exceed_one(values: dict[str, Any]) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Section = dict[str, Any]
 
+OWN_KEYS = ("items", "defences")
+"""Keys of a curve that stand over those of its attack."""
+
 
 def laid_out(study: Study, where: str) -> Study:
     """The study with each point of each curve as an attack and a threat model of its own."""
@@ -42,7 +45,7 @@ def laid_out(study: Study, where: str) -> Study:
                 )
             threat_models[of_point] = made
             entry = {**base, "threat_model": of_point, "curve": name, "standalone": True}
-            attacks[point] = {**entry, "items": curve["items"]} if "items" in curve else entry
+            attacks[point] = entry | {key: curve[key] for key in OWN_KEYS if key in curve}
     return replace(study, attacks=attacks, threat_models=threat_models)
 
 

@@ -69,6 +69,14 @@ def _check_ensemble(study: Study, name: str, ensemble: Section, where: str) -> N
                 f"{place}.members: {member!r} attacks {own} items, fewer than the ensemble "
                 "(allowed: as many or more, or `standalone: false`)"
             )
+        run_on = study.attacks[member].get("defences", study.defences)
+        absent = [of for of in ensemble.get("defences", study.defences) if of not in run_on]
+        if runs_alone and absent:
+            raise UserError(
+                f"{place}: is run on {', '.join(absent)} and its member {member!r} is not "
+                f"(allowed: `defences` among {', '.join(run_on)}, or a member with "
+                "`standalone: false`)"
+            )
 
 
 def _knows_no_more(inner: Section, outer: Section) -> bool:

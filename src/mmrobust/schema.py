@@ -94,7 +94,11 @@ def study_schema() -> Schema:
         "additionalProperties": count,
     }
     of_an_augmentation = {"seed": {"type": "integer", "minimum": 0}, "workers": count}
-    of_an_attack = {"items": {"type": "integer", "minimum": 1}, "standalone": {"type": "boolean"}}
+    of_an_attack = {
+        "items": {"type": "integer", "minimum": 1},
+        "standalone": {"type": "boolean"},
+        "defences": _names(),
+    }
     properties: Schema = {
         "study": {"type": "string", "pattern": NAME_PATTERN},
         "title": {"type": "string"},
@@ -226,6 +230,11 @@ def _either(*branches: tuple[tuple[str, ...], tuple[str, ...]]) -> list[Schema]:
     ]
 
 
+def _names() -> Schema:
+    """Distinct names, at least one."""
+    return {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "string"}}
+
+
 def _curve() -> Schema:
     """A curve: an attack of the study over several budgets, by `eps` or by `words`."""
     distance: Schema = TypeAdapter(Distance).json_schema()
@@ -241,6 +250,7 @@ def _curve() -> Schema:
             "eps": values(distance),
             "words": values({"type": "integer", "minimum": 0}),
             "items": {"type": "integer", "minimum": 1},
+            "defences": _names(),
         },
         "additionalProperties": False,
         "oneOf": [{"required": ["eps"]}, {"required": ["words"]}],
@@ -255,13 +265,9 @@ def _ensemble() -> Schema:
         "required": ["threat_model", "members"],
         "properties": {
             "threat_model": {"type": "string"},
-            "members": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": True,
-                "items": {"type": "string"},
-            },
+            "members": _names(),
             "items": {"type": "integer", "minimum": 1},
+            "defences": _names(),
         },
         "additionalProperties": False,
     }

@@ -23,6 +23,7 @@ from mmrobust.curves import laid_out
 from mmrobust.ensembles import check_ensembles
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.grid import Facts, check_attacks
+from mmrobust.parts import check_parts
 from mmrobust.quantities import (
     DISTANCE_FORMAT,
     PIXEL_DISTANCE_FORMAT,
@@ -110,6 +111,7 @@ def parse_study(values: object, *, where: str) -> Study:
         has_grammar=sections["dataset"][HAS_GRAMMAR],
     )
     check_attacks(study, facts, where)
+    check_parts(study, where)
     check_ensembles(study, where)
     check_augmentations(study, sections["augmentations"][OF_DATASET], where)
     for name in study.defences:

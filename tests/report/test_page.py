@@ -228,6 +228,25 @@ def test_missing_and_undefined_cells_are_said(made_up: ModuleType, tmp_path: Pat
     assert "undefined n = 0" in page.text
 
 
+def test_what_is_not_run_on_a_defence_is_a_dash_and_not_missing(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = [
+        row for row in made_up.metric_rows() if (row["defence"], row["attack"]) != ("mat", "sga")
+    ]
+    made_up.write_metrics(tmp_path / "metrics.csv", rows)
+    attacks = made_up.config()["attacks"]
+    attacks["sga"]["defences"] = ["standard", "tecoa"]
+    page = report(made_up, tmp_path, attacks=attacks)
+    assert "recall at 1 under SGA" not in page.text, "not run on all, it is not the strongest"
+    assert not [
+        cell for cell in page.all("td") if {"gap", "number"} <= set(str(cell.get("class")).split())
+    ]
+    tables = page.text[page.text.index("Recall i2t:") : page.text.index("Curves The numbers")]
+    # 4 settings x (3 k of recall, 2 of success) x 2 directions
+    assert len(re.findall(r"n = [\d,]+ \N{EN DASH}", tables)) == 4 * 5 * 2
+
+
 def test_an_interval_without_a_lower_end_is_drawn_and_told(
     made_up: ModuleType, tmp_path: Path
 ) -> None:

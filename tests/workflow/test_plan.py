@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,100 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
     attack = "attacks__word_substitution__text__method"
     assert changed(**{attack: "greedy"}) == {*evaluations, ("write_report", "")}
     assert changed(defences__mat__steps=7) == {("train_model", "mat"), ("write_report", "")}
+
+
+def edited_graph(clone: Path, change: Callable[[dict[str, Any]], None], target: str = "all") -> Any:
+    """The graph of the smoke study with a change of its configuration."""
+    config = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())
+    change(config)
+    edited = clone / "edited" / "smoke.yaml"
+    edited.parent.mkdir(exist_ok=True)
+    edited.write_text(yaml.safe_dump(config, sort_keys=False))
+    with contextlib.chdir(clone):
+        return graph(edited, target, needed=False)
+
+
+def evaluations(jobs: list[Job]) -> dict[str, Job]:
+    """Evaluations by the defence of their model."""
+    return {job.wildcards["defence"]: job for job in jobs if job.rule.startswith("evaluate_model")}
+
+
+def told(job: Job) -> dict[str, Any]:
+    """The part of the study that a job is told."""
+    content: dict[str, Any] = json.loads(job.params["cfg"])
+    return content
+
+
+EPS = {"apgd_eps_4_255", "apgd_eps_16_255"}
+
+
+def in_part(config: dict[str, Any]) -> None:
+    config["attacks"]["sga_transfer"]["defences"] = ["mat", "tecoa"]
+    config["curves"]["eps"]["defences"] = ["mat", "tecoa"]
+    config["ensembles"]["strongest"]["defences"] = ["standard"]
+
+
+def test_a_model_is_evaluated_by_what_is_run_on_it(plan, clone):
+    whole, part = evaluations(plan("smoke")), evaluations(edited_graph(clone, in_part))
+    left_out = {
+        name: {Path(file).stem for file in job.outputs - part[name].outputs}
+        for name, job in whole.items()
+    }
+    assert left_out == {
+        "standard": {"sga_transfer", *EPS},
+        "tecoa": {"strongest"},
+        "mat": {"strongest"},
+        "mat_plus": {"sga_transfer", "strongest", *EPS},
+    }
+    assert {name: job.rule for name, job in part.items()} == {
+        "standard": "evaluate_model_1",
+        "tecoa": "evaluate_model_2",
+        "mat": "evaluate_model_2",
+        "mat_plus": "evaluate_model_3",
+    }
+    source = "results/smoke/models/standard/seed0/model.safetensors"
+    assert {name for name in part if source in part[name].inputs} == {"standard", "tecoa", "mat"}
+    assert {name for name in part if part[name].params["sources"]} == {"tecoa", "mat"}
+    for name, job in part.items():
+        assert job.outputs < whole[name].outputs
+        mine, of_all = told(job), told(whole[name])
+        cells = {file for file in job.outputs if "/cells/" in file and "run.json" not in file}
+        assert set(mine["code"]) == {Path(file).stem for file in cells}
+        for section in ("code", "attacks", "ensembles", "threat_models"):
+            assert mine[section].items() <= of_all[section].items()
+        assert ("adaptive" in mine["attacks"]) is (name == "standard"), "an ensemble alone runs it"
+
+
+def test_what_follows_asks_for_the_cells_that_are_run_and_no_more(clone):
+    jobs = edited_graph(clone, in_part)
+    made = {file for job in jobs for file in job.outputs}
+    by_rule = {job.rule: job for job in jobs}
+    folders = {"tabulate_metrics": "cells", "judge_claims": "cells", "draw_examples": "examples"}
+    for rule, folder in folders.items():
+        files = {file for file in made if f"/{folder}/" in file and "run.json" not in file}
+        assert {file for file in by_rule[rule].inputs if f"/{folder}/" in file} == files
+    only = {name: ["mat", "tecoa"] for name in ("sga_transfer", *EPS)} | {"strongest": ["standard"]}
+    for rule in ("tabulate_metrics", "judge_claims"):
+        assert told(by_rule[rule])["only"] == only
+    for rule in ("draw_figures", "draw_examples"):
+        assert json.loads(by_rule[rule].params["parts"]) == {"only": only}
+
+
+def test_where_else_an_attack_is_run_changes_nothing_of_a_model(plan, clone):
+    def narrower(config: dict[str, Any]) -> None:
+        in_part(config)
+        config["curves"]["eps"]["defences"] = ["mat"]
+
+    def everywhere(config: dict[str, Any]) -> None:
+        config["attacks"]["pgd"]["defences"] = list(config["defences"])
+
+    before, after = (evaluations(edited_graph(clone, change)) for change in (in_part, narrower))
+    assert [name for name in before if before[name].params != after[name].params] == ["tecoa"]
+    whole, named = evaluations(plan("smoke")), evaluations(edited_graph(clone, everywhere))
+    assert {job.rule for job in named.values()} == {"evaluate_model"}
+    assert {name: job.params for name, job in named.items()} == {
+        name: job.params for name, job in whole.items()
+    }
 
 
 def told_otherwise(before: list[Job], after: list[Job]) -> set[tuple[str, str]]:

@@ -13,6 +13,7 @@ import registered
 from ledger import record_run
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
+from mmrobust.parts import attacks_on, ensembles_on, evaluated_on, limited
 from planned import planned_study
 
 try:
@@ -24,11 +25,15 @@ except UserError as error:
 
 STUDY = study.study
 DEFENCES = list(study.defences)
-# An attack that isn't standalone has no cell of its own: ensembles run it.
-ATTACKS = [
-    name for name in study.attacks if study.attacks[name].get("standalone", True)
-]
-CELLS = ["clean", *ATTACKS, *study.ensembles]
+ATTACKS = {defence: attacks_on(study, defence) for defence in DEFENCES}
+CELLS = {
+    defence: ["clean", *ATTACKS[defence], *ensembles_on(study, defence)]
+    for defence in DEFENCES
+}
+# Jobs whose defences have the same cells share a rule.
+DEFENCES_BY_CELLS = {}
+for defence, cells in CELLS.items():
+    DEFENCES_BY_CELLS.setdefault(tuple(cells), []).append(defence)
 THREADS = study.threads
 GPUS = 1 if study.device == "cuda" else 0
 SPLIT_FILES = expand(

@@ -1,51 +1,59 @@
 """The cells of a study, its tables and the verdicts on its claims."""
 
-
 # One job loops over all attacks on one model; cells that are in the store under work/ are not
-# computed again, so a new attack costs its own cells only.
-rule evaluate_model:
-    input:
-        manifest="data/processed/{study}/manifest.json",
-        lexicon="data/processed/{study}/lexicon.json",
-        splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
-        weights="results/{study}/models/{defence}/seed{seed}/model.safetensors",
-        model="results/{study}/models/{defence}/seed{seed}/model.json",
-        tokenizer="results/{study}/models/{defence}/seed{seed}/tokenizer.json",
-        masked_lm=masked_lm_files(),
-        sources=source_models,
-    output:
-        cells=expand(
-            "results/{{study}}/cells/{{defence}}/seed{{seed}}/{attack}.{suffix}",
-            attack=CELLS,
-            suffix=["json", "parquet"],
-        ),
-        examples=expand(
-            "results/{{study}}/examples/{{defence}}/seed{{seed}}/{attack}.parquet",
-            attack=ATTACKS,
-        ),
-        run="results/{study}/cells/{defence}/seed{seed}/run.json",
-    log:
-        "logs/{study}/evaluate_model/{defence}_seed{seed}.log",
-    benchmark:
-        "logs/{study}/evaluate_model/{defence}_seed{seed}.tsv"
-    threads: THREADS
-    resources:
-        mem_mb=4000,
-        gpu=GPUS,
-    params:
-        cfg=evaluate_cfg,
-        code=evaluate_code,
-        data=data_folder,
-        model=model_folder,
-        masked_lm=masked_lm_option,
-        sources=source_options,
-        out=evaluated_folder,
-        examples=examples_folder,
-    shell:
-        "python -m mmrobust evaluate-model --cfg {params.cfg:q} --data {params.data:q}"
-        " --model {params.model:q} {params.masked_lm:q} {params.sources:q}"
-        " --cells {params.out:q} --examples {params.examples:q} --work work/cells"
-        " > {log:q} 2>&1"
+# computed again, so a new attack costs its own cells only. Outputs can't be a function of
+# wildcards, so that defences with other cells have a rule of their own.
+for number, (cells, defences) in enumerate(DEFENCES_BY_CELLS.items(), start=1):
+
+    rule:
+        name:
+            "evaluate_model"
+            if len(DEFENCES_BY_CELLS) == 1
+            else f"evaluate_model_{number}"
+        input:
+            manifest="data/processed/{study}/manifest.json",
+            lexicon="data/processed/{study}/lexicon.json",
+            splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
+            weights="results/{study}/models/{defence}/seed{seed}/model.safetensors",
+            model="results/{study}/models/{defence}/seed{seed}/model.json",
+            tokenizer="results/{study}/models/{defence}/seed{seed}/tokenizer.json",
+            masked_lm=masked_lm_files(),
+            sources=source_models,
+        output:
+            cells=expand(
+                "results/{{study}}/cells/{{defence}}/seed{{seed}}/{attack}.{suffix}",
+                attack=cells,
+                suffix=["json", "parquet"],
+            ),
+            examples=expand(
+                "results/{{study}}/examples/{{defence}}/seed{{seed}}/{attack}.parquet",
+                attack=ATTACKS[defences[0]],
+            ),
+            run="results/{study}/cells/{defence}/seed{seed}/run.json",
+        log:
+            "logs/{study}/evaluate_model/{defence}_seed{seed}.log",
+        benchmark:
+            "logs/{study}/evaluate_model/{defence}_seed{seed}.tsv"
+        wildcard_constraints:
+            defence="|".join(map(re.escape, defences)),
+        threads: THREADS
+        resources:
+            mem_mb=4000,
+            gpu=GPUS,
+        params:
+            cfg=evaluate_cfg,
+            code=evaluate_code,
+            data=data_folder,
+            model=model_folder,
+            masked_lm=masked_lm_option,
+            sources=source_options,
+            out=evaluated_folder,
+            examples=examples_folder,
+        shell:
+            "python -m mmrobust evaluate-model --cfg {params.cfg:q} --data {params.data:q}"
+            " --model {params.model:q} {params.masked_lm:q} {params.sources:q}"
+            " --cells {params.out:q} --examples {params.examples:q} --work work/cells"
+            " > {log:q} 2>&1"
 
 
 rule tabulate_metrics:

@@ -107,22 +107,15 @@ def train_cfg(wildcards):
 
 
 def evaluate_cfg(wildcards):
-    """What `evaluate-model` needs for one model: every attack with the code behind it."""
-    entries = [*study.attacks.values(), *study.ensembles.values()]
+    """What `evaluate-model` needs for one model: its attacks with the code behind them."""
+    run = evaluated_on(study, wildcards.defence)
+    entries = [*run["attacks"].values(), *run["ensembles"].values()]
     named = {entry["threat_model"] for entry in entries}
     return as_json(
         {
-            **sections(
-                *(
-                    "study",
-                    "dataset",
-                    "data_seed",
-                    "attacks",
-                    "ensembles",
-                    "evaluation",
-                ),
-                *("threads", "device"),
-            ),
+            **sections("study", "dataset", "data_seed", "evaluation"),
+            **sections("threads", "device"),
+            **run,
             "defence": wildcards.defence,
             "seed": int(wildcards.seed),
             "threat_models": {
@@ -130,14 +123,20 @@ def evaluate_cfg(wildcards):
                 for name, value in study.threat_models.items()
                 if name in named
             },
-            "code": {cell: cell_code(cell) for cell in CELLS},
+            "code": {cell: cell_code(cell) for cell in CELLS[wildcards.defence]},
         }
     )
 
 
 def grid():
     """The names of the study's cells, in its order: what else lies beside them isn't its own."""
-    return {"defences": DEFENCES, "seeds": study.seeds, "attacks": CELLS, "only": {}}
+    names = ["clean", *study.attacks, *study.ensembles]
+    return {
+        "defences": DEFENCES,
+        "seeds": study.seeds,
+        "attacks": [name for name in names if any(name in of for of in CELLS.values())],
+        "only": limited(study.attacks, study.ensembles),
+    }
 
 
 def tabulate_cfg(wildcards):
@@ -148,6 +147,11 @@ def tabulate_cfg(wildcards):
 def claims_cfg(wildcards):
     """What `judge-claims` needs."""
     return as_json({**sections("study", "claims", "evaluation"), **grid()})
+
+
+def drawn_parts():
+    """What a notebook can't find in the table: which of its gaps are none."""
+    return json.dumps({"only": limited(study.attacks, study.ensembles)})
 
 
 def report_cfg(wildcards):

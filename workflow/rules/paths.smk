@@ -70,26 +70,34 @@ def masked_lm_files():
 
 
 def cell_files():
-    """The result of every cell: defence x seed x attack."""
-    return expand(
-        "results/{study}/cells/{defence}/seed{seed}/{attack}.{suffix}",
-        study=STUDY,
-        defence=DEFENCES,
-        seed=study.seeds,
-        attack=CELLS,
-        suffix=["json", "parquet"],
-    )
+    """The result of every cell: each defence's attacks, with each seed."""
+    return [
+        file
+        for defence in DEFENCES
+        for file in expand(
+            "results/{study}/cells/{defence}/seed{seed}/{attack}.{suffix}",
+            study=STUDY,
+            defence=defence,
+            seed=study.seeds,
+            attack=CELLS[defence],
+            suffix=["json", "parquet"],
+        )
+    ]
 
 
 def example_files():
     """A few attacked items of every model and attack, to look at."""
-    return expand(
-        "results/{study}/examples/{defence}/seed{seed}/{attack}.parquet",
-        study=STUDY,
-        defence=DEFENCES,
-        seed=study.seeds,
-        attack=ATTACKS,
-    )
+    return [
+        file
+        for defence in DEFENCES
+        for file in expand(
+            "results/{study}/examples/{defence}/seed{seed}/{attack}.parquet",
+            study=STUDY,
+            defence=defence,
+            seed=study.seeds,
+            attack=ATTACKS[defence],
+        )
+    ]
 
 
 def evaluation_run_files():
@@ -186,8 +194,9 @@ def augmented_sets(wildcards):
 
 
 def source_folders(wildcards):
-    """The checkpoints that transferred attacks are crafted on, by the name of their source."""
-    used = {entry["threat_model"] for entry in study.attacks.values()}
+    """The checkpoints that a model's transferred attacks are crafted on, by their names."""
+    attacks = evaluated_on(study, wildcards.defence)["attacks"]
+    used = {entry["threat_model"] for entry in attacks.values()}
     sources = {study.threat_models[name].get("source") for name in used} - {None}
     return {
         source: (

@@ -30,13 +30,15 @@ rule draw_figures:
         mem_mb=2000,
     params:
         title=study.title,
+        parts=drawn_parts(),
         code=notebook_code("recall_by_defence"),
         results=results_folder,
         out=figures_folder,
     shell:
         "python -m papermill {input.notebook:q} {log.notebook:q} -k python3 --cwd ."
         " --no-progress-bar --log-output -p results {params.results:q}"
-        " -p out_dir {params.out:q} -r title {params.title:q} > {log.text:q} 2>&1"
+        " -p out_dir {params.out:q} -r title {params.title:q} -y {params.parts:q}"
+        " > {log.text:q} 2>&1"
 
 
 use rule draw_figures as draw_examples with:
@@ -62,6 +64,7 @@ use rule draw_figures as draw_examples with:
         "logs/{study}/draw_examples/examples.tsv"
     params:
         title=study.title,
+        parts=drawn_parts(),
         code=notebook_code("examples"),
         results=results_folder,
         out=figures_folder,

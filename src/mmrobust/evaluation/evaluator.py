@@ -37,7 +37,7 @@ from mmrobust.example_records import SCHEMA
 from mmrobust.registry import resolve
 from mmrobust.threat import ThreatModel
 
-ENTRY_KEYS = ("method", "threat_model", "items", "curve", "standalone")
+ENTRY_KEYS = ("method", "threat_model", "items", "curve", "standalone", "defences")
 """Keys of an attack's entry that are not fields of the attack."""
 
 Section = Mapping[str, Any]

@@ -12,6 +12,7 @@ from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.records import read_record
 from mmrobust.figures.table import Grid, grid_of, read_metrics
+from mmrobust.parts import limited
 from mmrobust.report.augmentations import Measured, read_augmentations
 from mmrobust.report.flags import Flag, read_flags
 from mmrobust.report.rows import read_rows
@@ -62,6 +63,7 @@ def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
         defences=list(cfg["defences"]),
         attacks=cells_of(cfg),
         seeds=cfg["seeds"],
+        only=limited(cfg["attacks"], cfg["ensembles"]),
     )
     return Inputs(
         grid=grid,
@@ -133,6 +135,7 @@ def _read_cells(cells: Path, grid: Grid) -> list[dict[str, Any]]:
         for attack in grid.attacks
         for defence in grid.defences
         for seed in grid.seeds
+        if grid.has(defence, attack)
     )
     return [read_record(path) for path in places if path.is_file()]
 

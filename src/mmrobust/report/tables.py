@@ -19,7 +19,7 @@ from mmrobust.figures.table import (
     select,
     within_protocol,
 )
-from mmrobust.report.words import count, percent
+from mmrobust.report.words import NOTHING, count, percent
 
 METRICS = {
     "recall_at_k": "recall",
@@ -37,13 +37,17 @@ LABELS = {"one_image": "one-image labels", "positives": "positives matrix"}
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """One entry of a table: percentages as text, or why there is none."""
+    """One entry of a table: percentages as text, or why there is none; a dash: not to be run."""
 
     value: str
     interval: str = ""
     n: str = ""
     gap: bool = False
     flagged: bool = False
+
+
+NOT_RUN = Number(value=NOTHING)
+"""Of an attack that the study doesn't run on a defence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,14 +191,21 @@ def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str], flagged: Cells
     result, of = [], by_cell(rows)
     for direction in DIRECTIONS:
         for defence in grid.defences:
-            cells = [of[defence, attack, direction] for attack in attacks]
+            cells = [
+                of[defence, attack, direction] if grid.has(defence, attack) else None
+                for attack in attacks
+            ]
             if len(grid.seeds) > 1:
-                means = [_mean(cell) for cell in cells]
+                means = [NOT_RUN if cell is None else _mean(cell) for cell in cells]
                 result.append(Row(direction=direction, defence=defence, seed="mean", numbers=means))
             for seed in grid.seeds:
                 name = str(seed) if len(grid.seeds) > 1 else ""
                 numbers = [
-                    _number(cell[cell["seed"] == seed], flagged=(defence, seed, attack) in flagged)
+                    NOT_RUN
+                    if cell is None
+                    else _number(
+                        cell[cell["seed"] == seed], flagged=(defence, seed, attack) in flagged
+                    )
                     for attack, cell in zip(attacks, cells, strict=True)
                 ]
                 result.append(Row(direction=direction, defence=defence, seed=name, numbers=numbers))
