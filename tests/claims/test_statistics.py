@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmrobust.evaluation.intervals import BOOTSTRAP, EXACT, Resampling
 from scipy import stats
 
 from mmrobust.claims.statistics import Difference, Estimate, Measure, Selection, Side
 from mmrobust.claims.verdicts import verdict
 from mmrobust.evaluation.cells import Cell, cell_path, read_cell
+from mmrobust.intervals import BOOTSTRAP, EXACT, Resampling
 
 Write = Callable[..., None]
 Right = Mapping[str, Sequence[int | Sequence[int]]]
