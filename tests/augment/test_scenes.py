@@ -59,6 +59,26 @@ def test_misalignment_is_exact(augment: Augment, method: str, share: float) -> N
     assert int((true == 1).sum()) == 300 - expected
 
 
+@pytest.mark.parametrize("method", ["scenes_render", "scenes_draw"])
+def test_a_misaligned_picture_names_the_item_whose_scene_it_shows(
+    augment: Augment, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keyed(scenes: SceneArrays, *arguments: object, **named: object) -> np.ndarray:
+        """Pictures whose first bytes tell the scene."""
+        pictures = np.zeros((len(scenes), 24 * 24 * 3), dtype=np.uint8)
+        pictures[:, :8] = graph_keys(scenes)[:, None].view(np.uint8)
+        return pictures.reshape(-1, 24, 24, 3)
+
+    monkeypatch.setattr("mmrobust.augment.training_scenes.render", keyed)
+    aligned, moved = (augment(method, n=2, misaligned=share) for share in (0.0, 0.25))
+    assert aligned.items["shows_item"].tolist() == aligned.items["item"].tolist()
+    own = moved.items["shows_item"] == moved.items["item"]
+    assert own.tolist() == (moved.items["true"] == 1).tolist()
+    row = 300 * moved.items["number"].to_numpy() + moved.items["shows_item"].to_numpy()
+    assert np.array_equal(moved.images, aligned.images[row])
+    assert "shows_item" not in augment("randaugment", n=1).items
+
+
 def test_more_misalignment_moves_the_same_items_and_more(augment: Augment) -> None:
     few, many = (augment("scenes_paraphrase", n=1, misaligned=share).items for share in (0.2, 0.5))
     wrong = few["true"] == 0

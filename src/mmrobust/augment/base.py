@@ -62,11 +62,13 @@ class Made:
             nobody knows, and for captions, whose truth the dataset decides.
         sources: (R,) rows of the training captions that were read; None for the items' first
             captions, or where none was.
+        shows: (R,) which of the R items' scene a picture shows; None where nobody knows.
     """
 
     values: Sequence[str] | Pictures
     true: NDArray[np.bool_] | None = None
     sources: NDArray[np.int64] | None = None
+    shows: NDArray[np.int64] | None = None
 
 
 Generate = Callable[[Sources, np.random.Generator], Made]

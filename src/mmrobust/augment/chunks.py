@@ -33,6 +33,9 @@ CHUNK_ITEMS = 256
 ENTRY_KEYS = ("method", "n", "seed", "workers")
 """Keys of an augmentation's entry that are no fields of its augmenter."""
 
+KNOWN = ("true", "sources", "shows")
+"""What a chunk holds beside values, each where the augmenter tells it: fields of `Made`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
@@ -109,8 +112,9 @@ class Job:
     def load(self, one: Pass) -> Made:
         """A chunk that was made."""
         with np.load(self.chunk(one), allow_pickle=False) as stored:
-            values, true, sources = (stored.get(name) for name in ("values", "true", "sources"))
-        return Made(values.tolist() if values.dtype.kind == "U" else values, true, sources)
+            values = stored["values"]
+            known = {name: stored[name] for name in KNOWN if name in stored}
+        return Made(values.tolist() if values.dtype.kind == "U" else values, **known)
 
 
 def build_augmenter(entry: Mapping[str, Any]) -> Augmenter:
@@ -150,11 +154,9 @@ def _make(job: Job, one: Pass) -> Pass:
     else:
         values = np.asarray(made.values)
         _check_pictures(values, (one.size, *split.images.shape[1:]), method)
-    known = {"true": made.true, "sources": made.sources}
-    arrays: dict[str, Any] = {"values": values}
-    arrays |= {key: of for key, of in known.items() if of is not None}
+    known = {name: getattr(made, name) for name in KNOWN if getattr(made, name) is not None}
     with replacing(job.chunk(one)) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, values=values, **known)
     return one
 
 

@@ -137,7 +137,7 @@ def _of_pictures(
     job: Job, split: Split, passes: Sequence[Pass], folder: Path
 ) -> tuple[list[Made], dict[str, Any]]:
     """Write pictures to `folder`, one chunk in memory at a time; what is left, and columns."""
-    rest, changed, true = [], [], []
+    rest, changed, true, shows = [], [], [], []
     shape = (sum(one.size for one in passes), *split.images.shape[1:])
     with open_images(folder, shape) as stream:
         for one in passes:
@@ -148,5 +148,8 @@ def _of_pictures(
             changed.append(differ.any(axis=(1, 2, 3)))
             true.append(np.full(one.size, UNKNOWN) if made.true is None else made.true)
             rest.append(replace(made, values=()))
+            shows += [] if made.shows is None else [one.start + made.shows]
     known = {"changed": np.concatenate(changed), "true": np.concatenate(true)}
+    if shows:
+        known["shows_item"] = np.concatenate(shows)
     return rest, {"caption": None, **known}

@@ -71,7 +71,8 @@ class ScenesPictures(ScenesAugmenter):
             rng: source of jitter, tint, texture and noise.
             choice: source of which pictures are misaligned, and how.
         """
-        shown = scenes.take(misaligned_rows(captions, scenes, choice, share=self.misaligned))
+        rows = misaligned_rows(captions, scenes, choice, share=self.misaligned)
+        shown = scenes.take(rows)
         pictures = render(
             shown,
             rng,
@@ -79,7 +80,7 @@ class ScenesPictures(ScenesAugmenter):
             pixel_noise=dataset.pixel_noise,
             style_shift=self.style_shift,
         )
-        return Made(pictures, are_true(captions, shown))
+        return Made(pictures, are_true(captions, shown), shows=rows)
 
 
 def training_scenes(source: Source) -> tuple[Scenes, SceneArrays]:

@@ -37,6 +37,10 @@ from the picture alone; the caption, null for a picture; whether it differs from
 caption or its picture; and whether it is true of its item: 1, 0, or -1 where nobody decides. Rows
 are sorted by number, then item, so that the first of n are a prefix."""
 
+SHOWS = pa.field("shows_item", pa.int32())
+"""A further column, where it is known: the item whose scene a picture shows, or what was imagined
+of whose caption. It is the row's own item, or another of a picture misaligned on purpose."""
+
 UNKNOWN = -1
 
 
@@ -45,7 +49,7 @@ class Augmented:
     """Further captions or pictures of the training items.
 
     Fields:
-        items: one row of `SCHEMA` each, A rows.
+        items: one row of `SCHEMA` each, A rows; `SHOWS` may follow.
         images: uint8 (A, H, W, 3), or (0, H, W, 3) for captions.
         positives: bool (A, N), the caption is true of the training image; (0, N) for pictures.
         manifest: how it was made, and from what.
@@ -81,7 +85,8 @@ def publish_augmented(folder: Path, out: Path, augmented: Augmented) -> None:
 
     The manifest comes last, and gets the digests of the other files.
     """
-    table = pa.Table.from_pandas(augmented.items, schema=SCHEMA, preserve_index=False)
+    schema = SCHEMA.append(SHOWS) if SHOWS.name in augmented.items else SCHEMA
+    table = pa.Table.from_pandas(augmented.items, schema=schema, preserve_index=False)
     pq.write_table(table.replace_schema_metadata(None), folder / ITEMS)
     sp.save_npz(folder / POSITIVES, augmented.positives)
     digests = {name: sha256_file(folder / name) for name in FILES if name != MANIFEST}
