@@ -1,4 +1,4 @@
-"""Parts of a study: attacks and ensembles that are run on some of its defences only."""
+"""Parts of a study: what is run on some of its defences only, and targets that ask for some."""
 
 from __future__ import annotations
 
@@ -82,6 +82,8 @@ def check_parts(study: Study, where: str) -> None:
     for key, section in sections.items():
         for name, entry in section.items():
             _check_known(study, entry.get("defences", ()), f"{where}: {key}.{name}.defences:")
+    for name, defences in study.targets.items():
+        _check_known(study, defences, f"{where}: targets.{name}:")
 
 
 def _check_known(study: Study, defences: Sequence[str], place: str) -> None:

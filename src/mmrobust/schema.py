@@ -159,6 +159,7 @@ def study_schema() -> Schema:
         "ensembles": {**named(_ensemble()), "minProperties": 0},
         "evaluation": of(EvaluationConfig),
         "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
+        "targets": {**named(_names()), "minProperties": 0},
     }
     _require_kinds(definitions)
     return {

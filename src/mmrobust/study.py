@@ -70,6 +70,7 @@ class Study:
     ensembles: dict[str, Section]
     evaluation: Section
     claims: list[str]
+    targets: dict[str, list[str]]
 
 
 DEFAULTS: Section = {
@@ -81,6 +82,7 @@ DEFAULTS: Section = {
     "curves": {},
     "ensembles": {},
     "claims": [],
+    "targets": {},
 }
 
 

@@ -236,6 +236,7 @@ def plain_run(**changes: Any) -> SimpleNamespace:
     run = SimpleNamespace(
         touch=False,
         dag_settings=SimpleNamespace(
+            targets=frozenset({"all"}),
             until=frozenset(),
             omit_from=frozenset(),
             allowed_rules=frozenset(),
@@ -255,7 +256,15 @@ def plain_run(**changes: Any) -> SimpleNamespace:
 
 
 def test_a_plain_run_is_not_refused():
-    assert run_refusal(plain_run()) is None
+    assert run_refusal(plain_run(), ["some"]) is None
+
+
+def test_a_named_part_of_a_study_is_no_stage():
+    """Folders that hold this part alone would stand for the whole."""
+    run = plain_run(dag_settings__targets=frozenset({"data", "some"}))
+    told = "only a part of the study was asked for (some)"
+    assert run_refusal(run, ["others", "some"]) == told
+    assert run_refusal(run) is None
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,36 @@ def test_where_else_an_attack_is_run_changes_nothing_of_a_model(plan, clone):
     }
 
 
+def test_a_target_asks_for_the_models_and_cells_of_its_defences(plan, clone):
+    def named(config: dict[str, Any]) -> None:
+        config["seeds"] = [0, 1]
+        in_part(config)
+        config["targets"] = {"words": ["tecoa", "mat_plus"], "first": ["standard"]}
+
+    jobs = edited_graph(clone, named, "words")
+    [target] = [job for job in jobs if job.rule == "words"]
+    part = [job for job in jobs if job.wildcards.get("defence") in ("tecoa", "mat_plus")]
+    models = {file for job in part for file in job.outputs if "/models/" in file}
+    cells = {file for job in part for file in job.outputs if "/cells/" in file}
+    assert len(models) == 5 * 4
+    assert target.inputs == models | {file for file in cells if not file.endswith("run.json")}
+    assert {(of.wildcards["defence"], of.wildcards["seed"]) for of in part} == {
+        (name, seed) for name in ("tecoa", "mat_plus") for seed in ("0", "1")
+    }
+    others = {job.rule for job in jobs if job not in part}
+    assert others == {
+        *("words", "prepare_data", "train_tokenizer", "train_masked_lm", "augment_data"),
+        "train_model",  # the undefended model, which both start from
+    }
+
+
+def test_targets_change_no_job(plan, clone):
+    def named(config: dict[str, Any]) -> None:
+        config["targets"] = {"words": ["mat"]}
+
+    assert told_otherwise(plan("smoke"), edited_graph(clone, named)) == set()
+
+
 def told_otherwise(before: list[Job], after: list[Job]) -> set[tuple[str, str]]:
     """Rule and defence of the jobs whose parameters differ; any of them would run again."""
 
@@ -402,13 +432,22 @@ def test_the_workflow_is_free_of_lint(tool, clone):
             "checkpoint (model.safetensors, model.json)",
         ),
         (
+            "smoke",
+            "claims: [",
+            "targets: {report: [mat]}\nclaims: [",
+            "study 'smoke': targets.report: the name is taken by a rule (taken: all, augment_data,",
+        ),
+        (
             "copied",
             "title: ",
             "title: Copy of ",
             "bad/copied.yaml: `study` is 'smoke'; it must be the file's name",
         ),
     ],
-    ids=["unknown key", "unknown claim", "no checkpoint", "a copy that keeps the study's name"],
+    ids=[
+        *("unknown key", "unknown claim", "no checkpoint", "a target with a rule's name"),
+        "a copy that keeps the study's name",
+    ],
 )
 def test_bad_configuration_is_one_clear_line(tool, clone, name, old, new, message):
     text = (clone / "config" / "smoke.yaml").read_text()

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -28,13 +28,18 @@ TIMESTAMP = ".snakemake_timestamp"
 CLOCK = 1e-3  # seconds; two readings of one modification time differ by rounding only
 
 
-def record_run(workflow: Any) -> None:
-    """Record the stages that a successful run proved; to be called from `onsuccess`."""
+def record_run(workflow: Any, *, parts: Collection[str] = ()) -> None:
+    """Record the stages that a successful run proved; to be called from `onsuccess`.
+
+    Args:
+        workflow: Snakemake's.
+        parts: Targets that ask for a part of what a stage makes.
+    """
     if "DVC_STAGE" in os.environ:  # started by `dvc repro`, which records by itself
         return
     if not (Path(".dvc").is_dir() and Path("dvc.yaml").is_file()):
         return
-    reason = run_refusal(workflow)
+    reason = run_refusal(workflow, parts)
     if reason:
         _say(f"nothing recorded: {reason}")
         return
@@ -44,7 +49,7 @@ def record_run(workflow: Any) -> None:
         _say(f"nothing recorded: {type(error).__name__}: {error}")
 
 
-def run_refusal(workflow: Any) -> str | None:
+def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
     """Say why nothing of a run can be recorded, if so: it was not the committed study's."""
     settings = workflow.dag_settings
     if workflow.touch:
@@ -55,6 +60,9 @@ def run_refusal(workflow: Any) -> str | None:
         return "--rerun-triggers left out a reason to run a job again"
     if workflow.execution_settings.ignore_incomplete:
         return "--ignore-incomplete takes unfinished files for finished ones"
+    asked = sorted({*settings.targets} & {*parts})
+    if asked:
+        return f"only a part of the study was asked for ({', '.join(asked)})"
     if workflow.config_settings.config:
         return "--config overrode the committed configuration"
     return None

@@ -155,8 +155,13 @@ def drawn_parts():
 
 
 def report_cfg(wildcards):
-    """What `write-report` needs: the whole study, in the order that its author gave it."""
-    return json.dumps(asdict(study))
+    """What `write-report` needs: the whole study, in the order that its author gave it.
+
+    Not how its parts are asked for.
+    """
+    content = asdict(study)
+    del content["targets"]
+    return json.dumps(content)
 
 
 # Fingerprints of the code of one job

@@ -49,15 +49,20 @@ def augmentation_tables():
 
 def model_files():
     """The tokenizer, the masked language model and all files of all trained models."""
-    models = expand(
+    tokenizer = f"results/{STUDY}/tokenizer.json"
+    models = defence_files(DEFENCES)
+    return [tokenizer, *masked_lm_files(), *judge_files(), *models]
+
+
+def defence_files(defences):
+    """All files of the trained models of some defences."""
+    return expand(
         "results/{study}/models/{defence}/seed{seed}/{file}",
         study=STUDY,
-        defence=DEFENCES,
+        defence=defences,
         seed=study.seeds,
         file=MODEL_FILES,
     )
-    tokenizer = f"results/{STUDY}/tokenizer.json"
-    return [tokenizer, *masked_lm_files(), *judge_files(), *models]
 
 
 def masked_lm_files():
@@ -69,11 +74,11 @@ def masked_lm_files():
     )
 
 
-def cell_files():
+def cell_files(defences=DEFENCES):
     """The result of every cell: each defence's attacks, with each seed."""
     return [
         file
-        for defence in DEFENCES
+        for defence in defences
         for file in expand(
             "results/{study}/cells/{defence}/seed{seed}/{attack}.{suffix}",
             study=STUDY,
@@ -136,6 +141,11 @@ def evaluation_files():
         *augmentation_tables(),
         *tables,
     ]
+
+
+def part_files(defences):
+    """The models of some defences and all their cells."""
+    return [*defence_files(defences), *cell_files(defences)]
 
 
 def figure_files():
