@@ -34,7 +34,7 @@ def laid_out(study: Study, where: str) -> Study:
             )
         _check_values(curve[key], f"{where}: curves.{name}.{key}", budgets[modality].get("norm"))
         for value in curve[key]:
-            suffix = f"{key}_{_as_name(value)}"
+            suffix = f"{key}_{as_name(value)}"
             point, of_point = f"{curve['attack']}_{suffix}", f"{base['threat_model']}_{suffix}"
             made = {**budgets, modality: {**budgets[modality], key: value}}
             # Curves over several attacks share the threat models of their points.
@@ -61,6 +61,6 @@ def _check_values(values: Sequence[Any], place: str, norm: str | None) -> None:
         seen[number] = value
 
 
-def _as_name(value: object) -> str:
-    """A value as a part of a name: 4/255 as 4_255, 0.5 as 0p5."""
-    return str(value).replace(" ", "").replace("/", "_").replace(".", "p")
+def as_name(value: object) -> str:
+    """A value as a part of a name: 4/255 as 4_255, 0.5 as 0p5, false as false."""
+    return str(value).lower().replace(" ", "").replace("/", "_").replace(".", "p")

@@ -157,6 +157,7 @@ def study_schema() -> Schema:
         },
         "curves": {**named(_curve()), "minProperties": 0},
         "ensembles": {**named(_ensemble()), "minProperties": 0},
+        "sweeps": {**named(_sweep()), "minProperties": 0},
         "evaluation": of(EvaluationConfig),
         "claims": {"type": "array", "uniqueItems": True, "items": {"type": "string"}},
         "targets": {**named(_names()), "minProperties": 0},
@@ -239,17 +240,13 @@ def _names() -> Schema:
 def _curve() -> Schema:
     """A curve: an attack of the study over several budgets, by `eps` or by `words`."""
     distance: Schema = TypeAdapter(Distance).json_schema()
-
-    def values(of: Schema) -> Schema:
-        return {"type": "array", "minItems": 1, "uniqueItems": True, "items": of}
-
     return {
         "type": "object",
         "required": ["attack"],
         "properties": {
             "attack": {"type": "string"},
-            "eps": values(distance),
-            "words": values({"type": "integer", "minimum": 0}),
+            "eps": _distinct(distance),
+            "words": _distinct({"type": "integer", "minimum": 0}),
             "items": {"type": "integer", "minimum": 1},
             "defences": _names(),
         },
@@ -257,6 +254,11 @@ def _curve() -> Schema:
         "oneOf": [{"required": ["eps"]}, {"required": ["words"]}],
         SAYS: "give either `eps` or `words`",
     }
+
+
+def _distinct(of: Schema) -> Schema:
+    """The values of a curve or sweep."""
+    return {"type": "array", "minItems": 1, "uniqueItems": True, "items": of}
 
 
 def _ensemble() -> Schema:
@@ -271,4 +273,29 @@ def _ensemble() -> Schema:
             "defences": _names(),
         },
         "additionalProperties": False,
+    }
+
+
+def _sweep() -> Schema:
+    """A sweep: a defence over several values of an augmentation's field, or over how many."""
+    by_field: Schema = {
+        "required": ["field", "values"],
+        "properties": {"field": {"not": {"const": "n"}}, "n": False},
+    }
+    return {
+        "type": "object",
+        "required": ["defence", "augmentation"],
+        "properties": {
+            "defence": {"type": "string"},
+            "augmentation": {"type": "string"},
+            "field": {"type": "string"},
+            "values": _distinct({"type": ["number", "string", "boolean", "null"]}),
+            "n": _distinct({"type": "integer", "minimum": 1}),
+        },
+        "additionalProperties": False,
+        "oneOf": [
+            by_field,
+            {"required": ["n"], "properties": {"field": False, "values": False}},
+        ],
+        SAYS: "give either `field` with its `values`, or `n`",
     }

@@ -18,8 +18,8 @@ from typing import Any
 
 import jsonschema
 
+from mmrobust import curves, sweeps
 from mmrobust.augmentations import check_augmentations
-from mmrobust.curves import laid_out
 from mmrobust.ensembles import check_ensembles
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.grid import Facts, check_attacks
@@ -68,6 +68,7 @@ class Study:
     attacks: dict[str, Section]
     curves: dict[str, Section]
     ensembles: dict[str, Section]
+    sweeps: dict[str, Section]
     evaluation: Section
     claims: list[str]
     targets: dict[str, list[str]]
@@ -81,6 +82,7 @@ DEFAULTS: Section = {
     "augmentations": {},
     "curves": {},
     "ensembles": {},
+    "sweeps": {},
     "claims": [],
     "targets": {},
 }
@@ -105,7 +107,8 @@ def parse_study(values: object, *, where: str) -> Study:
         raise as_user_error(first(errors), where, _schema())
     assert isinstance(values, dict)
     study = Study(**{**DEFAULTS, **values})
-    study = laid_out(study, where)
+    study = curves.laid_out(study, where)
+    study = sweeps.laid_out(study, _validator(), where)
     sections = _schema()["properties"]
     facts = Facts(
         attacks=sections["attacks"][ATTACK_FACTS],
