@@ -105,10 +105,18 @@ def test_points_stand_in_the_order_that_was_written(values: dict[str, Any]) -> N
         if key != "augmentations"
     }
     swept = {"far": FIELD | {"values": [0.5, 0]}, "number": NUMBER}
-    same = {"base": "mat_plus", "without": "mat_bare"}
-    far = {"sweep": "far", "field": "misaligned", "n": 2, **same}
-    number = {"sweep": "number", "field": "n", "augmentation": "paraphrases", **same}
-    half = {"defence": "mat_plus_misaligned_0p5", "augmentation": "paraphrases_misaligned_0p5"}
+    same: dict[str, Any] = {"base": "mat_plus", "without": "mat_bare"}
+    far: dict[str, Any] = {"sweep": "far", "field": "misaligned", "n": 2, **same}
+    number: dict[str, Any] = {
+        "sweep": "number",
+        "field": "n",
+        "augmentation": "paraphrases",
+        **same,
+    }
+    half: dict[str, Any] = {
+        "defence": "mat_plus_misaligned_0p5",
+        "augmentation": "paraphrases_misaligned_0p5",
+    }
     assert points(parsed(values, **swept)) == [
         Point(**far, **half, value="0.5"),
         Point(**far, value="0", defence="mat_plus", augmentation="paraphrases"),

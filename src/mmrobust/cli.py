@@ -106,6 +106,14 @@ def tabulate_augmentations(
 
 
 @app.command()
+def tabulate_sweeps(cfg: Cfg, out: Out) -> None:
+    """Write which defence stands for which value of each sweep of a study."""
+    from mmrobust import sweep_table
+
+    sweep_table.tabulate(_json(cfg), out=out)
+
+
+@app.command()
 def train_tokenizer(cfg: Cfg, data: Data, out: Out) -> None:
     """Learn the small models' tokenizer from the training split's captions."""
     from mmrobust.training import tokenizer

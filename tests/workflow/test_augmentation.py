@@ -30,6 +30,7 @@ def clone(fresh_clone, tmp_path) -> Path:
         "eda": {"method": "eda", "n": 1},
         "moved": {"method": "randaugment", "n": 1},
     }
+    study["sweeps"] = {}
     study["defences"]["mat_plus"]["augmentations"] = {"captioned": 1, "moved": 1}
     file.write_text(yaml.safe_dump(study, sort_keys=False))
     return folder

@@ -35,6 +35,7 @@ from snakemake.settings.types import (
 import fingerprint
 import mmrobust.study  # noqa: F401  (or the copy's Snakefile would bring its own in here)
 from mmrobust.errors import UserError
+from mmrobust.study import load_study
 from planned import Claim, planned_study, read_claims
 
 PROJECT = Path(__file__).parents[2]
@@ -113,13 +114,14 @@ def described(job: Any) -> Job:
 @pytest.mark.parametrize("study", STUDIES)
 def test_each_study_plans_every_step(plan, study):
     config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
-    cells = len(config["defences"]) * len(config["seeds"])
+    laid_out = load_study(PROJECT / "config" / f"{study}.yaml")
+    cells = len(laid_out.defences) * len(laid_out.seeds)
     counts: dict[str, int] = {}
     for job in plan(study):
         counts[job.rule] = counts.get(job.rule, 0) + 1
     assert counts.pop("download_data", None) == (1 if study == "flickr8k" else None)
     assert counts.pop("train_masked_lm", None) == (1 if "masked_lm" in config else None)
-    augmented = len(config["augmentations"])
+    augmented = len(laid_out.augmentations)
     assert [counts.pop(rule) for rule in ("augment_data", "measure_augmentation")] == [
         augmented
     ] * 2
@@ -130,6 +132,7 @@ def test_each_study_plans_every_step(plan, study):
         "train_model": cells,
         "evaluate_model": cells,
         "tabulate_augmentations": 1,
+        "tabulate_sweeps": 1,
         "tabulate_metrics": 1,
         "judge_claims": 1,
         "draw_figures": 1,
@@ -178,7 +181,7 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
         with contextlib.chdir(clone):
             return told_otherwise(plan("smoke"), graph(edited, "all", needed=False))
 
-    defences = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())["defences"]
+    defences = load_study(clone / "config" / "smoke.yaml").defences
     evaluations = {("evaluate_model", name) for name in defences}
     shown = {("draw_figures", ""), ("draw_examples", ""), ("write_report", "")}
     assert changed(title="Another title") == shown
@@ -187,6 +190,8 @@ def test_a_job_is_told_only_what_it_reads(plan, clone):
     attack = "attacks__word_substitution__text__method"
     assert changed(**{attack: "greedy"}) == {*evaluations, ("write_report", "")}
     assert changed(defences__mat__steps=7) == {("train_model", "mat"), ("write_report", "")}
+    swept = {("train_model", "mat_plus"), ("train_model", "mat_plus_misaligned_0p5")}
+    assert changed(defences__mat_plus__steps=7) == {*swept, ("write_report", "")}
 
 
 def edited_graph(clone: Path, change: Callable[[dict[str, Any]], None], target: str = "all") -> Any:
@@ -357,7 +362,7 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
             assert imported, verb
             assert imported <= set(job.params["code"].split()), job.rule
     config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
-    assert len(verbs) == 10 + (study == "flickr8k") + ("masked_lm" in config)
+    assert len(verbs) == 11 + (study == "flickr8k") + ("masked_lm" in config)
 
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:
@@ -386,7 +391,7 @@ def test_threads_and_devices_follow_the_study_and_not_the_cores(plan):
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_defence_starts_from_the_model_that_it_names(plan, study):
-    defences = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())["defences"]
+    defences = load_study(PROJECT / "config" / f"{study}.yaml").defences
     for job in plan(study):
         if job.rule == "train_model":
             initial = defences[job.wildcards["defence"]].get("initial")
@@ -396,6 +401,23 @@ def test_a_defence_starts_from_the_model_that_it_names(plan, study):
             names = ("model.safetensors", "model.json", "tokenizer.json")
             assert read == ({f"{folder}/{name}" for name in names} if initial else set())
             assert job.params["initial"] == (["--initial", folder] if initial else [])
+
+
+def test_a_point_of_a_sweep_learns_from_its_own_set(plan):
+    [point] = [
+        job
+        for job in plan("smoke")
+        if job.rule == "train_model" and job.wildcards["defence"] == "mat_plus_misaligned_0p5"
+    ]
+    [made] = [
+        job
+        for job in plan("smoke")
+        if job.wildcards.get("augmentation") == "paraphrases_misaligned_0p5"
+        and job.rule == "augment_data"
+    ]
+    assert '"misaligned": 0.5' in made.params["cfg"]
+    assert made.outputs <= point.inputs
+    assert "data/augmented/smoke/paraphrases/items.parquet" not in point.inputs
 
 
 def test_no_two_models_share_a_place_to_resume_from(plan):

@@ -121,3 +121,21 @@ rule tabulate_augmentations:
     shell:
         "python -m mmrobust tabulate-augmentations --cfg {params.cfg:q}"
         " --measured {params.measured:q} --out {output.table:q} > {log:q} 2>&1"
+
+
+# Of the configuration alone: what reads tables needs no configuration.
+rule tabulate_sweeps:
+    output:
+        table="results/{study}/sweeps.csv",
+    log:
+        "logs/{study}/tabulate_sweeps.log",
+    benchmark:
+        "logs/{study}/tabulate_sweeps.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        cfg=sweep_table_cfg,
+        code=sweep_table_code,
+    shell:
+        "python -m mmrobust tabulate-sweeps --cfg {params.cfg:q} --out {output.table:q}"
+        " > {log:q} 2>&1"

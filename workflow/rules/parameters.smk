@@ -10,6 +10,7 @@ from dataclasses import asdict
 from functools import cache
 
 from fingerprint import fingerprint, notebook_modules
+from mmrobust.sweeps import points
 
 # The part of the study that a job needs
 
@@ -68,6 +69,11 @@ def augmentation_table_cfg(wildcards):
     """What `tabulate-augmentations` needs; the order is the table's."""
     methods = {name: entry["method"] for name, entry in study.augmentations.items()}
     return json.dumps({"study": STUDY, "augmentations": methods})
+
+
+def sweep_table_cfg(wildcards):
+    """What `tabulate-sweeps` needs; the order is the table's."""
+    return as_json({"points": [asdict(point) for point in points(study)]})
 
 
 def judge_cfg(wildcards):
@@ -220,6 +226,10 @@ def measure_code(wildcards):
 
 def augmentation_table_code(wildcards):
     return code_of("mmrobust.augment.table")
+
+
+def sweep_table_code(wildcards):
+    return code_of("mmrobust.sweep_table")
 
 
 def code_of_method(method):

@@ -47,6 +47,11 @@ def augmentation_tables():
     return [f"results/{STUDY}/augmentations.csv"] if study.augmentations else []
 
 
+def sweep_table():
+    """Which defence stands for which value of each sweep; only a header where there is none."""
+    return f"results/{STUDY}/sweeps.csv"
+
+
 def model_files():
     """The tokenizer, the masked language model and all files of all trained models."""
     tokenizer = f"results/{STUDY}/tokenizer.json"
@@ -139,6 +144,7 @@ def evaluation_files():
         *evaluation_run_files(),
         *measured_files(),
         *augmentation_tables(),
+        sweep_table(),
         *tables,
     ]
 
