@@ -105,7 +105,7 @@ def test_points_stand_in_the_order_that_was_written(values: dict[str, Any]) -> N
         if key != "augmentations"
     }
     swept = {"far": FIELD | {"values": [0.5, 0]}, "number": NUMBER}
-    same: dict[str, Any] = {"base": "mat_plus", "without": "mat_bare"}
+    same: dict[str, Any] = {"base": "mat_plus", "swept": "paraphrases", "without": "mat_bare"}
     far: dict[str, Any] = {"sweep": "far", "field": "misaligned", "n": 2, **same}
     number: dict[str, Any] = {
         "sweep": "number",

@@ -24,6 +24,7 @@ class Point:
         augmentation: the set that it learns from.
         n: how many of an item's augmentations it learns from.
         base: the defence that the sweep varies.
+        swept: the augmentation that the sweep varies, as the base learns from it.
         without: the defence that is the base but for learning from no augmentations; may be empty.
     """
 
@@ -34,6 +35,7 @@ class Point:
     augmentation: str
     n: int
     base: str
+    swept: str
     without: str = ""
 
 

@@ -116,6 +116,7 @@ def points(study: Study) -> list[Point]:
                     augmentation=augmentation,
                     n=study.defences[defence]["augmentations"][augmentation],
                     base=sweep.base,
+                    swept=sweep.swept,
                     without=without,
                 )
             )

@@ -17,7 +17,9 @@ import pytest
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
 from mmrobust.figures.style import label
+from mmrobust.report.inputs import read_inputs
 from mmrobust.report.page import write_report
+from mmrobust.sweep_table import tabulate
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -159,6 +161,37 @@ def test_the_page_needs_nothing_but_itself(html: str) -> None:
             assert not address or address.startswith(plain)
     assert "@import" not in html
     assert "url(" not in html
+
+
+def test_what_sweeps_laid_out_stands_in_the_tables_alone(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = made_up.metric_rows()
+    best = [
+        row | {"defence": "mat_n_1", "value": min(row["value"] + 0.1, 1.0)}
+        for row in rows
+        if row["defence"] == "mat"
+    ]
+    made_up.write_metrics(tmp_path / "metrics.csv", rows + best)
+    cfg = made_up.config()
+    cfg["defences"]["mat_n_1"] = cfg["defences"]["mat"]
+    for defence in cfg["defences"]:
+        history = tmp_path / "models" / defence / "seed0" / "history.csv"
+        history.parent.mkdir(parents=True)
+        history.write_text("step,loss\n1,2.0\n2,1.0\n", encoding="utf-8")
+    found = read_inputs(cfg, tmp_path)
+    assert found.grid == found.own
+    point = {"sweep": "number", "field": "n", "value": "1", "n": 1, "augmentation": "caption"}
+    point |= {"defence": "mat_n_1", "base": "mat", "swept": "caption", "without": ""}
+    tabulate({"points": [point]}, out=tmp_path / "sweeps.csv")
+    found = read_inputs(cfg, tmp_path)
+    assert (set(found.grid.defences) - set(found.own.defences)) == {"mat_n_1"}
+    out = tmp_path / "report.html"
+    write_report(cfg, tmp_path, out)
+    page = Page(out.read_text(encoding="utf-8"))
+    assert "MAT n 1" in page.text
+    assert "MAT n 1 keeps the most" not in page.text
+    assert "MAT keeps the most" in page.text
 
 
 def test_figures_stand_in_the_order_of_the_page_and_no_others(

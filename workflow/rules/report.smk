@@ -8,6 +8,8 @@ rule draw_figures:
     input:
         notebook="notebooks/recall_by_defence.ipynb",
         metrics="results/{study}/metrics.csv",
+        sweeps="results/{study}/sweeps.csv",
+        augmentations=augmentation_tables(),
     output:
         png=report(
             expand(
@@ -45,6 +47,7 @@ use rule draw_figures as draw_examples with:
     input:
         notebook="notebooks/examples.ipynb",
         metrics="results/{study}/metrics.csv",
+        sweeps="results/{study}/sweeps.csv",
         examples=example_files(),
     output:
         png=report(
@@ -77,6 +80,7 @@ rule write_report:
         claims="results/{study}/claims.csv",
         flags="results/{study}/flags.csv",
         augmentations=augmentation_tables(),
+        sweeps="results/{study}/sweeps.csv",
         figures=figure_files(),
         cells=cell_files(),
         runs=evaluation_run_files(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -159,27 +159,31 @@ def _draw_gap(axes: Axes, x: float, width: float, word: str) -> None:
 
 
 def defence_legend(figure: Figure, grid: Grid, extra: Iterable[Artist] = ()) -> None:
-    """One legend for all panels, between note and panels."""
+    """The colours of the defences, and what is named beside them."""
     colours = defence_colours(grid.defences)
     handles: list[Artist] = [
         Patch(color=colours[defence], label=label(defence)) for defence in grid.defences
     ]
-    handles += extra
     if grid.defences:
-        width, height = figure.get_size_inches()
-        first = figure.axes[0]
-        over = 0.16 + (PANEL_TITLE_INCHES if first.get_title("left") else 0.0)
-        figure.legend(
-            handles=handles,
-            loc="lower left",
-            bbox_to_anchor=(0.2 / width, first.get_position().y1 + over / height),
-            ncols=len(handles),
-            borderaxespad=0,
-            borderpad=0,
-            handlelength=1.5,
-            handleheight=0.9,
-            columnspacing=1.6,
-        )
+        top_legend(figure, [*handles, *extra])
+
+
+def top_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """One legend for all panels, between note and panels."""
+    width, height = figure.get_size_inches()
+    first = figure.axes[0]
+    over = 0.16 + (PANEL_TITLE_INCHES if first.get_title("left") else 0.0)
+    figure.legend(
+        handles=list(handles),
+        loc="lower left",
+        bbox_to_anchor=(0.2 / width, first.get_position().y1 + over / height),
+        ncols=len(handles),
+        borderaxespad=0,
+        borderpad=0,
+        handlelength=1.5,
+        handleheight=0.9,
+        columnspacing=1.6,
+    )
 
 
 def finish_panels(

@@ -42,6 +42,13 @@ FIGURES = {
         caption="Recall at 1 as the attacker may do more. A line that stays up where images may be "
         "changed beyond recognition says that the attack fails, not that the model is robust.",
     ),
+    "dose_response": Entry(
+        notebook="recall_by_defence",
+        caption="Recall at 1 of a defence over one setting of the augmentations that it learns "
+        "from, all else equal, and under each value what was measured of them. Dashed: the same "
+        "defence without augmentations. A setting matters where a line moves by more than its "
+        "seeds differ.",
+    ),
     "recall_at_k": Entry(
         notebook="recall_by_defence",
         caption="Recall at 1, 5 and 10 under the strongest attack (solid) and on clean inputs "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import pandas as pd
 from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.records import read_record
+from mmrobust.figures.sweeps import laid_out
 from mmrobust.figures.table import Grid, grid_of, read_metrics
 from mmrobust.parts import limited
 from mmrobust.report.augmentations import Measured, read_augmentations
 from mmrobust.report.flags import Flag, read_flags
 from mmrobust.report.rows import read_rows
+from mmrobust.sweep_table import Point, read_points
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
 CLAIM_TEXT = ("id", "statement", "source", "study", "statistic", "verdict", "n", "seeds", "note")
@@ -32,9 +34,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that a report shows. Tables are empty, not None, where a file is missing."""
+    """All that a report shows. Tables are empty, not None, where a file is missing.
+
+    `own` is the grid without the defences that sweeps laid out, whose points are `points`.
+    """
 
     grid: Grid
+    own: Grid
+    points: list[Point]
     metrics: pd.DataFrame | None
     claims: list[dict[str, Any]] | None
     flags: list[Flag] | None
@@ -65,8 +72,12 @@ def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
         seeds=cfg["seeds"],
         only=limited(cfg["attacks"], cfg["ensembles"]),
     )
+    points = read_points(results / "sweeps.csv")
+    written = tuple(name for name in grid.defences if name not in laid_out(points))
     return Inputs(
         grid=grid,
+        own=replace(grid, defences=written),
+        points=points,
         metrics=metrics,
         claims=read_claims(results / "claims.csv"),
         flags=read_flags(results / "flags.csv"),

@@ -18,6 +18,7 @@ from mmrobust.config import build
 from mmrobust.figures.catalogue import FIGURES
 from mmrobust.figures.notes import copies, resolution, resolution_note
 from mmrobust.figures.style import label, save_figure
+from mmrobust.figures.sweeps import own_rows
 from mmrobust.figures.table import curves_of
 from mmrobust.figures.training import plot_training_history
 from mmrobust.report import words
@@ -76,7 +77,7 @@ def _view(
     cfg: dict[str, Any], results: Path, inputs: Inputs, manifest: dict[str, Any] | None
 ) -> dict[str, Any]:
     metrics, grid = inputs.metrics, inputs.grid
-    top = None if metrics is None else headline(metrics, grid)
+    top = None if metrics is None else headline(own_rows(metrics, inputs.points), inputs.own)
     pictures = _pictures(inputs, manifest)
     figures = _figures(results / "figures", top.sentence if top else "")
     return {
@@ -157,7 +158,10 @@ def _training(inputs: Inputs, title: str, source_resolution: str) -> str:
     if inputs.history.empty:
         return ""
     figure = plot_training_history(
-        inputs.history, title=title, grid=inputs.grid, source_resolution=source_resolution
+        own_rows(inputs.history, inputs.points),
+        title=title,
+        grid=inputs.own,
+        source_resolution=source_resolution,
     )
     with tempfile.TemporaryDirectory() as folder:
         _, svg = save_figure(figure, Path(folder) / "training_loss")
