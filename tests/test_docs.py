@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", EXTENDING, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize(("column", "study"), [(0, "scenes"), (1, "flickr8k")])
+@pytest.mark.parametrize(("column", "study"), [(0, "scenes"), (1, "scenes_full"), (2, "flickr8k")])
 def test_the_readme_names_the_attacks_of_each_study(column: int, study: str) -> None:
     rows = rows_of((ROOT / "README.md").read_text(encoding="utf-8"))
     told = {}
