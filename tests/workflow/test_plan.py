@@ -125,12 +125,14 @@ def test_each_study_plans_every_step(plan, study):
     assert [counts.pop(rule) for rule in ("augment_data", "measure_augmentation")] == [
         augmented
     ] * 2
+    # One rule a set of cells.
+    evaluated = [counts.pop(rule) for rule in list(counts) if rule.startswith("evaluate_model")]
+    assert sum(evaluated) == cells
     assert counts == {
         "prepare_data": 1,
         "train_tokenizer": 1,
         "train_judge": 1,
         "train_model": cells,
-        "evaluate_model": cells,
         "tabulate_augmentations": 1,
         "tabulate_sweeps": 1,
         "tabulate_metrics": 1,
@@ -236,12 +238,14 @@ def test_a_model_is_evaluated_by_what_is_run_on_it(plan, clone):
         "tecoa": {"strongest"},
         "mat": {"strongest"},
         "mat_plus": {"sga_transfer", "strongest", *EPS},
+        "mat_plus_misaligned_0p5": {"sga_transfer", "strongest", *EPS},
     }
     assert {name: job.rule for name, job in part.items()} == {
         "standard": "evaluate_model_1",
         "tecoa": "evaluate_model_2",
         "mat": "evaluate_model_2",
         "mat_plus": "evaluate_model_3",
+        "mat_plus_misaligned_0p5": "evaluate_model_3",
     }
     source = "results/smoke/models/standard/seed0/model.safetensors"
     assert {name for name in part if source in part[name].inputs} == {"standard", "tecoa", "mat"}
@@ -277,7 +281,7 @@ def test_where_else_an_attack_is_run_changes_nothing_of_a_model(plan, clone):
         config["curves"]["eps"]["defences"] = ["mat"]
 
     def everywhere(config: dict[str, Any]) -> None:
-        config["attacks"]["pgd"]["defences"] = list(config["defences"])
+        config["attacks"]["pgd"]["defences"] = [*config["defences"], "mat_plus_misaligned_0p5"]
 
     before, after = (evaluations(edited_graph(clone, change)) for change in (in_part, narrower))
     assert [name for name in before if before[name].params != after[name].params] == ["tecoa"]
