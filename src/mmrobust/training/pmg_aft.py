@@ -31,7 +31,8 @@ class PMGAFT(ImageAdversary, ContrastiveMethod):
         The paper classifies, with one prompt a class; here captions stand for classes and answers
         are compared in both directions. The released code takes cosines without temperature as
         logits and sums divergences over a batch while it averages the cross-entropy; here the
-        learned scale applies and all terms are means.
+        learned scale applies and all terms are means. Divergences are those of the adversarial
+        answers from the guide's; the released code takes them the other way round.
     """
 
     needs_original: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrobust.attacks.run import evaluation_mode
 from mmrobust.models.base import ProjectingEncoder
-from mmrobust.models.encoding import embed_images
+from mmrobust.models.encoding import embed_captions, embed_images
 from mmrobust.quantities import NonNegativeFloat
 from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
 from mmrobust.training.image_adversary import ImageAdversary
@@ -39,14 +39,11 @@ class Trades(ImageAdversary, TextAdversary, ContrastiveMethod):
         self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
     ) -> dict[str, Tensor]:
         """The clean contrastive loss and the divergence."""
-        clean = similarities(
-            model, model.encode_image(batch.images), model.encode_text(batch.captions)
-        )
-        fixed = clean.detach()
         with evaluation_mode(model):
-            captions, text = self.adversarial_captions(
-                model, batch, embed_images(model, batch.images), setting
-            )
+            # In the mode that the attack's own answers are in: unperturbed, they don't diverge.
+            image = embed_images(model, batch.images)
+            fixed = similarities(model, image, embed_captions(model, batch.captions))
+            captions, text = self.adversarial_captions(model, batch, image, setting)
             images = self.adversarial_images(
                 lambda x: divergence(
                     fixed, similarities(model, model.encode_image(x), text), batch.positives
@@ -54,6 +51,9 @@ class Trades(ImageAdversary, TextAdversary, ContrastiveMethod):
                 batch.images,
                 setting.noise,
             )
+        clean = similarities(
+            model, model.encode_image(batch.images), model.encode_text(batch.captions)
+        )
         moved = similarities(model, model.encode_image(images), model.encode_text(captions))
         return {
             "contrastive": contrastive(clean, batch.positives).mean(),
