@@ -120,16 +120,45 @@ def test_pairing_narrows_a_difference() -> None:
     assert paired.high - paired.low < (unpaired.high - unpaired.low) / 4
 
 
-def test_difference_over_seeds_is_of_their_mean() -> None:
+def seeds_that_differ() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Three pairs of models: the second is as good, 0.1 worse and 0.2 worse."""
     rng = np.random.default_rng(6)
-    ours = [rng.integers(0, 2, 400).astype(float) for _ in range(3)]
-    theirs = [rng.integers(0, 2, 400).astype(float) for _ in range(3)]
+    ours = [(rng.random(400) < 0.6).astype(float) for _ in range(3)]
+    return ours, [(rng.random(400) < 0.6 - 0.1 * seed).astype(float) for seed in range(3)]
+
+
+def test_difference_over_seeds_resamples_seeds_beside_images() -> None:
+    """By the law of total variance, within the error of 2,000 resamples."""
+    ours, theirs = seeds_that_differ()
     found = difference_interval(ours, theirs, np.ones(400), resampling(1))
-    mean = (np.sum(ours, axis=0) - np.sum(theirs, axis=0)) / 3
-    expected = stats.bootstrap(
-        (mean,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    gains = np.stack(ours) - np.stack(theirs)
+    per_seed = gains.mean(axis=1)
+    # Drawn seeds may repeat, and share their resampled images.
+    covariance = np.cov(gains, bias=True) / 400
+    same, other = np.trace(covariance) / 3, covariance.sum() / 9
+    variance = other + (same - other) / 3 + per_seed.var() / 3
+    assert (found.low + found.high) / 2 == pytest.approx(per_seed.mean(), abs=0.01)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * variance**0.5, rel=0.1)
+    alone = difference_interval(
+        [np.mean(ours, axis=0)], [np.mean(theirs, axis=0)], np.ones(400), resampling(1)
+    )
+    assert found.high - found.low > 1.5 * (alone.high - alone.low)
+
+
+def test_seeds_that_agree_widen_nothing() -> None:
+    ours, theirs = seeds_that_differ()
+    one = difference_interval(ours[:1], theirs[:1], np.ones(400), resampling(1))
+    same = difference_interval(ours[:1] * 3, theirs[:1] * 3, np.ones(400), resampling(1))
+    assert (same.low, same.high) == pytest.approx((one.low, one.high), abs=1e-12)
+
+
+def test_a_drop_over_seeds_resamples_seeds_beside_images() -> None:
+    clean = [np.ones(4000)] * 3
+    left = [(np.arange(4000) % 10 < kept).astype(float) for kept in (1, 3, 5)]
+    found = relative_drop_interval(left, clean, np.ones(4000), resampling(1))
+    # All three draws are of the best seed, or of the worst, once in 27 each.
+    assert found.low == pytest.approx(0.5, abs=0.03)
+    assert found.high == pytest.approx(0.9, abs=0.03)
 
 
 def test_constant_differences_get_an_exact_interval() -> None:

@@ -2,8 +2,9 @@
 
 Queries about one image are not independent (five captions share its pixels), so images are
 resampled and never queries: each image is a cluster with its successes and its count. Every
-interval here is about the test images that happened to be drawn, in galleries as they were cut;
-it says nothing about the training seed, whose spread is reported beside it.
+interval here is about the test images that happened to be drawn, in galleries as they were cut.
+The interval of a mean over training seeds is about the seeds too, which are resampled beside the
+images; of one seed it says nothing about another.
 """
 
 from __future__ import annotations
@@ -184,12 +185,33 @@ def difference_interval(
         resampling: number of resamples, confidence and generator.
 
     Returns:
-        Interval of the mean over seeds, by `gain_intervals`; images are resampled jointly for
-        all of them.
+        Interval of the mean over seeds. Of one seed, or where every image has the same
+        difference with every seed, by `gain_intervals`; else images are resampled jointly for
+        all seeds, and seeds beside them.
     """
-    gain = np.sum(ours, axis=0) - np.sum(theirs, axis=0)
-    (found,) = gain_intervals(gain[None], (counts * len(ours))[None], resampling)
-    return found
+    gains = np.stack(ours) - np.stack(theirs)
+    if len(gains) == 1 or np.ptp(gains / counts) == 0:
+        (found,) = gain_intervals(gains.sum(axis=0)[None], (counts * len(gains))[None], resampling)
+        return found
+    draw = _seed_mean(resampling)
+
+    def gain(totals: Array) -> Array:
+        return draw(totals[:-1] / totals[-1])
+
+    (low,), (high,) = bootstrap_of_totals(np.vstack([gains, counts]), gain, resampling)
+    return Interval(low=float(low), high=float(high), method=BOOTSTRAP)
+
+
+def _seed_mean(resampling: Resampling) -> Callable[[Array], Array]:
+    """Maps values (S, B) of S seeds to the means (1, B) over S seeds drawn with replacement."""
+    (generator,) = resampling.generator.spawn(1)
+
+    def mean(values: Array) -> Array:
+        drawn = generator.integers(len(values), size=values.shape)
+        found: Array = np.take_along_axis(values, drawn, axis=0).mean(axis=0, keepdims=True)
+        return found
+
+    return mean
 
 
 def gain_intervals(gains: Array, counts: Array, resampling: Resampling) -> list[Interval]:
@@ -238,16 +260,16 @@ def relative_drop_interval(
         resampling: number of resamples, confidence and generator.
 
     Returns:
-        Bootstrap interval. Where all resamples agree (nothing survives the attack, say) or
-        some resample holds no clean success, each rate is bounded by Clopper-Pearson with the
-        error shared out; low is then -inf if a clean rate can't be told from 0.
+        Bootstrap interval, over seeds too where there are several. Where all resamples agree
+        (nothing survives the attack, say) or some resample holds no clean success, each rate is
+        bounded by Clopper-Pearson with the error shared out; low is then -inf if a clean rate can't be told from 0.
     """
     n_seeds, n_images = len(clean), len(counts)
+    draw = _seed_mean(resampling)
 
     def drop(totals: Array) -> Array:
         top, bottom = np.split(totals, 2)
-        mean: Array = np.mean(1 - top / bottom, axis=0, keepdims=True)
-        return mean
+        return draw(1 - top / bottom)
 
     if n_images > 1:
         rows = np.vstack([*attacked, *clean])

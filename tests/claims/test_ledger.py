@@ -390,10 +390,11 @@ def test_verdicts_are_corrected_for_the_number_of_claims(
 
 def test_seeds_that_disagree_leave_a_claim_open(tmp_path: Path, write_made_up_cell: Write) -> None:
     cells = tmp_path / "cells"
-    for seed, mat in ((0, 100), (1, 49)):
+    # Of two or three seeds the worst alone is drawn often enough for the interval to hold it.
+    for seed, mat in enumerate((100, 100, 100, 100, 49)):
         write_made_up_cell(cells, defence="mat", attack="sga", seed=seed, correct=mat)
         write_made_up_cell(cells, defence="tecoa", attack="sga", seed=seed, correct=50)
-    (row,) = judged(cells, DIFFERENCE, seeds=(0, 1))
+    (row,) = judged(cells, DIFFERENCE, seeds=range(5))
     assert float(row["low"]) > 0
     assert row["verdict"] == "inconclusive"
     assert "inconclusive as the training seeds don't agree" in row["note"]

@@ -258,8 +258,8 @@ def _caveats(estimate: Estimate, seeds: Sequence[int]) -> list[str]:
         )
         low, high = min(estimate.per_seed), max(estimate.per_seed)
         notes.append(
-            f"by training seed {values} (spread {high - low:.3f}; the interval is over test "
-            "images and does not hold it)"
+            f"by training seed {values} (spread {high - low:.3f}; the interval is over "
+            "test images and these seeds)"
         )
     elif estimate.per_seed:
         notes.append("one training seed: its spread is unknown")

@@ -94,7 +94,7 @@ class Estimate:
 
     Attributes:
         value: mean over seeds; None where it is undefined, and then so is `interval`.
-        interval: over the test images, for the mean over seeds.
+        interval: over the test images and the seeds, for the mean over seeds.
         per_seed: value of each seed, in the order of the seeds.
         n: queries (of one seed).
         images: images that the queries are about: those that all cells have outcomes of.

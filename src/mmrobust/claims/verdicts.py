@@ -20,8 +20,8 @@ class Judgement(NamedTuple):
 def verdict(estimate: Estimate, margin: float) -> Verdict:
     """Verdict on "the statistic exceeds the margin"; bounds that touch the margin don't decide.
 
-    The interval is over test images. What another training seed might give stands beside it: the
-    seeds must all lie on the side of the margin that the interval lies on.
+    The interval is over test images and training seeds. A few seeds say little about others, so
+    they must also all lie on the side of the margin that the interval lies on.
 
     Args:
         estimate: of the statistic; what is undefined decides nothing.
