@@ -262,7 +262,8 @@ def relative_drop_interval(
     Returns:
         Bootstrap interval, over seeds too where there are several. Where all resamples agree
         (nothing survives the attack, say) or some resample holds no clean success, each rate is
-        bounded by Clopper-Pearson with the error shared out; low is then -inf if a clean rate can't be told from 0.
+        bounded by Clopper-Pearson with the error shared out; low is then -inf if a
+        clean rate can't be told from 0.
     """
     n_seeds, n_images = len(clean), len(counts)
     draw = _seed_mean(resampling)
