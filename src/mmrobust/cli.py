@@ -244,8 +244,11 @@ def write_report(
 
 @app.command()
 def compare(
-    here: Annotated[Path, typer.Argument(help="metrics.csv of a run.")],
-    there: Annotated[Path, typer.Argument(help="metrics.csv of another run, or of record.")],
+    here: Annotated[Path, typer.Argument(help="Results of a run, or its metrics.csv.")],
+    there: Annotated[
+        Path | None,
+        typer.Argument(help="Those of another run; the results of record if left out."),
+    ] = None,
     metric: Annotated[str, typer.Option(help="Metric whose cells are printed.")] = "recall_at_k",
     k: Annotated[int, typer.Option(help="Its cut-off.")] = 1,
     out: Annotated[

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from types import ModuleType
 
@@ -81,3 +82,47 @@ def test_the_verb_prints_and_writes(record: Path, capsys: pytest.CaptureFixture[
 def test_what_is_no_table_is_told(record: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv: file is missing"):
         compare(record, tmp_path / "none.csv")
+
+
+def test_a_compressed_table_is_the_same(record: Path) -> None:
+    packed = record.with_name("metrics.csv.gz")
+    packed.write_bytes(gzip.compress(record.read_bytes()))
+    assert compare(record, packed).counts() == {"same": len(pd.read_csv(record))}
+
+
+@pytest.mark.parametrize("broken", [b"no archive", gzip.compress(b"study," * 99)[:-20]])
+def test_a_broken_archive_is_told(record: Path, broken: bytes) -> None:
+    packed = record.with_name("metrics.csv.gz")
+    packed.write_bytes(broken)
+    with pytest.raises(UserError, match=r"metrics\.csv\.gz: not a compressed table"):
+        compare(record, packed)
+
+
+@pytest.mark.parametrize("here", ["results/scenes", "results/scenes/metrics.csv"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_run_is_set_beside_the_results_of_record(
+    record: Path, monkeypatch: pytest.MonkeyPatch, here: str, packed: bool
+) -> None:
+    monkeypatch.chdir(record.parent)
+    own, published = Path("results/scenes"), Path("docs/reference_results/scenes")
+    for folder in (own, published):
+        folder.mkdir(parents=True)
+    record.rename(own / "metrics.csv")
+    other = changed((own / "metrics.csv").resolve(), "other", n=17)
+    if packed:
+        (published / "metrics.csv.gz").write_bytes(gzip.compress(other.read_bytes()))
+    else:
+        other.rename(published / "metrics.csv")
+    rows = len(pd.read_csv(own / "metrics.csv"))
+    assert compare(Path(here)).counts() == {"same": rows - 1, "overlap": 1}
+
+
+def test_results_of_record_that_are_not_there_are_told(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(record.parent)
+    with pytest.raises(UserError, match=r"^docs/reference_results/mine: no results of record"):
+        compare(Path("mine/metrics.csv"))
+    Path("mine").mkdir()
+    with pytest.raises(UserError, match=r"^mine: no table of metrics"):
+        compare(Path("mine"), record)

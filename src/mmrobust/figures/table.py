@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -57,7 +59,7 @@ class Grid:
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
-    """Read `metrics.csv`.
+    """Read `metrics.csv`, or the same compressed, `metrics.csv.gz`.
 
     Names such as `none` stay text; a value that is undefined, with its limits, becomes NaN, and
     so does a number that a row has none of.
@@ -70,6 +72,8 @@ def read_metrics(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{path}: file is missing") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a compressed table ({error})") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV table ({error})") from None
     numbers = [*NUMBERS, *UNDEFINED, *SOMETIMES]

@@ -9,9 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from mmrobust.artifacts import replacing
+from mmrobust.errors import UserError
 from mmrobust.figures.table import CELL, MEASURE, read_metrics
 
 KEY = [*CELL, *MEASURE, "gallery_images"]
+OF_RECORD = Path("docs/reference_results")
+"""Folder of the results of record, from where the command is given."""
+TABLES = ("metrics.csv", "metrics.csv.gz")
 AGREEMENTS = ("same", "overlap", "apart", "undefined", "only here", "only there")
 """Equal to the last digit; intervals that overlap; intervals that don't; a value that one of the
 runs doesn't have; a cell that one of the runs doesn't have."""
@@ -40,21 +44,26 @@ class Comparison:
         yield f"all measures: {told}"
 
 
-def compare(here: Path, there: Path) -> Comparison:
+def compare(here: Path, there: Path | None = None) -> Comparison:
     """Set a run beside another, or beside the numbers of record.
 
     Intervals are about the test images of each run and say nothing of training: two seeds may lie
     apart without a mistake.
 
     Args:
-        here: `metrics.csv` of a run.
-        there: `metrics.csv` of the other.
+        here: folder of a run, or its `metrics.csv`.
+        there: of the other, compressed or not; the folder of record of the same study if left out.
 
     Raises:
         UserError: a file is missing or no table of metrics.
     """
+    if there is None:
+        there = OF_RECORD / (here if here.is_dir() else here.parent).resolve().name
+        if not there.is_dir():
+            raise UserError(f"{there}: no results of record to compare {here} with; name another")
     columns = [*KEY, "value", "low", "high", "n"]
-    sides = [read_metrics(path)[columns].reset_index(names="row") for path in (here, there)]
+    paths = [_table_of(path) for path in (here, there)]
+    sides = [read_metrics(path)[columns].reset_index(names="row") for path in paths]
     both = sides[0].merge(
         sides[1], on=KEY, how="outer", suffixes=("_here", "_there"), indicator=True
     )
@@ -62,6 +71,16 @@ def compare(here: Path, there: Path) -> Comparison:
     both = both.sort_values(["row_here", "row_there"], ignore_index=True)
     both["agreement"] = [_agreement(row) for row in both.to_dict("records")]
     return Comparison(table=both.drop(columns=["_merge", "row_here", "row_there"]))
+
+
+def _table_of(path: Path) -> Path:
+    """The table of metrics of a folder; a file is one itself."""
+    if not path.is_dir():
+        return path
+    found = [path / name for name in TABLES if (path / name).is_file()]
+    if not found:
+        raise UserError(f"{path}: no table of metrics (wanted: {' or '.join(TABLES)})")
+    return found[0]
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
