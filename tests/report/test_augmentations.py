@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.report.augmentations import read_augmentations
+from mmrobust.report.augmentations import Estimate, read_augmentations, read_estimates
 
 HEADER = "study,augmentation,method,n,modality,measure,value,low,high,items,confidence\n"
 
@@ -45,3 +45,13 @@ def test_what_is_no_number_is_told_with_its_line(tmp_path: Path) -> None:
     path = table(tmp_path, "a,eda,1,caption,alignment,0.5", "a,eda,1,caption,mmd2,much")
     with pytest.raises(UserError, match=r"augmentations\.csv: line 3: .*'much'"):
         read_augmentations(path)
+    with pytest.raises(UserError, match=r"augmentations\.csv: line 3: .*'much'"):
+        read_estimates(path)
+
+
+def test_measures_are_read_with_intervals_at_every_number(tmp_path: Path) -> None:
+    path = table(tmp_path, "a,eda,1,caption,alignment,0.5", "a,eda,4,caption,true_share,")
+    assert read_estimates(path) == {
+        ("a", 1, "alignment"): Estimate(value=0.5, low=0.0, high=1.0, items=9),
+        ("a", 4, "true_share"): Estimate(value=None, low=0.0, high=1.0, items=9),
+    }

@@ -310,7 +310,8 @@ def test_several_seeds_have_a_row_each_and_a_mean(made_up: ModuleType, tmp_path:
         and (row["direction"], row["metric"]) == ("i2t", "recall_at_k")
     ]
     assert len(shares) == 2
-    assert f"{100 * sum(shares) / 2:.1f} 2 seeds" in page.text
+    ends = " to ".join(f"{100 * share:.1f}" for share in sorted(shares))
+    assert f"{100 * sum(shares) / 2:.1f} 2 seeds, {ends}" in page.text
 
 
 def test_small_copies_of_photographs_are_said_at_the_top(

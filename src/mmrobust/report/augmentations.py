@@ -13,6 +13,20 @@ COLUMNS = ("augmentation", "method", "n", "modality", "measure", "value", "low",
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A measure of a set, None where undefined, and its interval, if it has one, over items."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    items: int
+
+
+Estimates = Mapping[tuple[str, int, str], Estimate]
+"""By augmentation, number of an item's augmentations, and measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """What was measured of one augmented set; a measure that is undefined is None."""
 
@@ -56,3 +70,22 @@ def read_augmentations(path: Path) -> list[Measured]:
                 measures={**measures, row["measure"]: value},
             )
     return list(found.values())
+
+
+def read_estimates(path: Path) -> Estimates:
+    """Every measure of `augmentations.csv` with its interval; none if there is no such file.
+
+    Raises:
+        UserError: not a table, a column is missing, or a value can't be what it stands for.
+    """
+    found = {}
+    for line, row in enumerate(read_rows(path, (*COLUMNS, "items")) or [], start=2):
+        try:
+            value, low, high = (
+                float(row[key]) if row[key] else None for key in ("value", "low", "high")
+            )
+            key = (row["augmentation"], int(row["n"]), row["measure"])
+            found[key] = Estimate(value=value, low=low, high=high, items=int(row["items"]))
+        except ValueError as error:
+            raise UserError(f"{path}: line {line}: {error}") from None
+    return found

@@ -21,7 +21,7 @@ from mmrobust.sweep_table import Point, read_points
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
 CLAIM_TEXT = ("id", "statement", "source", "study", "statistic", "verdict", "n", "seeds", "note")
-CLAIM_NUMBERS = ("estimate", "low", "high", "confidence", "margin")
+CLAIM_NUMBERS = ("estimate", "low", "high", "confidence", "margin", "verdict_confidence")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -179,7 +179,7 @@ def _group(
         Table(
             caption=", ".join(part for part in (f"{name} at {k}, in percent", pictures) if part),
             columns=[about.column(attack) for attack in attacks],
-            rows=_rows(rows[rows["k"] == k], grid, attacks, about.flagged),
+            rows=table_rows(rows[rows["k"] == k], grid, attacks, about.flagged),
             positives=positives,
         )
         for k in ks
@@ -187,7 +187,17 @@ def _group(
     return Group(title=", ".join(title), leading=leading, tables=tables)
 
 
-def _rows(rows: pd.DataFrame, grid: Grid, attacks: Sequence[str], flagged: Cells) -> list[Row]:
+def table_rows(
+    rows: pd.DataFrame, grid: Grid, attacks: Sequence[str], flagged: Cells = frozenset()
+) -> list[Row]:
+    """One measure of each cell: a row a defence, direction and seed, several after their mean.
+
+    Args:
+        rows: of one measure at one gallery size.
+        grid: defences and seeds.
+        attacks: columns.
+        flagged: cells whose numbers are marked.
+    """
     result, of = [], by_cell(rows)
     for direction in DIRECTIONS:
         for defence in grid.defences:
@@ -234,7 +244,8 @@ def _mean(cell: pd.DataFrame) -> Number:
     known = cell["value"].dropna()
     if known.empty:
         return Number(value="missing", gap=True)
-    return Number(value=percent(known.mean()), interval=f"{len(known)} seeds")
+    ends = " to ".join(percent(end) for end in (known.min(), known.max()))
+    return Number(value=percent(known.mean()), interval=f"{len(known)} seeds, {ends}")
 
 
 @dataclass(frozen=True, kw_only=True)
