@@ -108,7 +108,12 @@ def test_the_sections_of_a_pretrained_study_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "config/README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+    "name",
+    [
+        "README.md",
+        "config/README.md",
+        *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
+    ],
 )
 def test_links_lead_somewhere(name: str) -> None:
     path = ROOT / name

@@ -243,6 +243,18 @@ def write_report(
 
 
 @app.command()
+def publish_results(
+    results: Annotated[Path, typer.Option(help="Results of a finished study.")],
+    out: Annotated[Path, typer.Option(help="Folder of its results of record.")],
+    about: Annotated[str, typer.Option(help="How it was run, in one line.")] = "",
+) -> None:
+    """Write a finished study's tables of record: a page of all numbers, tables and figures."""
+    from mmrobust.report.publish import publish_results as publish
+
+    publish(results, out, about=about)
+
+
+@app.command()
 def compare(
     here: Annotated[Path, typer.Argument(help="Results of a run, or its metrics.csv.")],
     there: Annotated[

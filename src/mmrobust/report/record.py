@@ -1,0 +1,112 @@
+"""What the tables of record of a finished study are made of, read from `results/<study>/` alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from mmrobust.artifacts import read_json
+from mmrobust.errors import UserError
+from mmrobust.figures.sweeps import own_rows
+from mmrobust.figures.table import Grid, grid_of, read_metrics
+from mmrobust.parts import Only
+from mmrobust.report.augmentations import Estimates, Measured, read_augmentations, read_estimates
+from mmrobust.report.flags import Flag, raised_cells, read_flags
+from mmrobust.report.inputs import read_claims
+from mmrobust.report.tables import Cells
+from mmrobust.sweep_table import Point, read_points
+
+Table = TypeVar("Table")
+FACTS = frozenset(
+    {
+        *("verb", "wall_s", "peak_memory_mb", "processor", "cores", "memory_gb"),
+        *("python", "versions", "git_commit"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A finished study.
+
+    Fields:
+        metrics: rows of `metrics.csv`.
+        whole: every defence, those of sweeps among them.
+        own: the defences that the study writes, and what was run on them.
+        points: of `sweeps.csv`.
+        claims: rows of `claims.csv`.
+        flags: of `flags.csv`, those raised first.
+        sets: augmented sets with all their augmentations.
+        estimates: of these and of fewer augmentations.
+        jobs: facts of every job that left them in the results.
+    """
+
+    metrics: pd.DataFrame
+    whole: Grid
+    own: Grid
+    points: list[Point]
+    claims: list[dict[str, Any]]
+    flags: list[Flag]
+    sets: list[Measured]
+    estimates: Estimates
+    jobs: list[dict[str, Any]]
+
+    @property
+    def several_seeds(self) -> bool:
+        """Whether defences were trained more than once."""
+        return len(self.whole.seeds) > 1
+
+    @property
+    def flagged(self) -> Cells:
+        """Cells with a raised flag."""
+        return raised_cells(self.flags)
+
+
+def read_results(results: Path) -> Record:
+    """Read a finished study.
+
+    Which attacks are run on which defences is what the table says: a finished study misses none.
+
+    Raises:
+        UserError: a table is missing or broken, or there are no results.
+    """
+    metrics = read_metrics(results / "metrics.csv")
+    if metrics.empty:
+        raise UserError(f"{results / 'metrics.csv'}: no results")
+    points = read_points(results / "sweeps.csv")
+    own = own_rows(metrics, points)
+    augmentations = results / "augmentations.csv"
+    return Record(
+        metrics=metrics,
+        whole=grid_of(metrics, only=run_on_some(metrics)),
+        own=grid_of(own, only=run_on_some(own)),
+        points=points,
+        claims=_there(read_claims(path := results / "claims.csv"), path),
+        flags=_there(read_flags(path := results / "flags.csv"), path),
+        sets=read_augmentations(augmentations),
+        estimates=read_estimates(augmentations),
+        jobs=[_facts(path) for path in sorted(results.rglob("run.json"))],
+    )
+
+
+def run_on_some(metrics: pd.DataFrame) -> Only:
+    """The defences of those cells that the table doesn't have of every defence."""
+    everyone = metrics["defence"].nunique()
+    of = {str(name): list(rows.unique()) for name, rows in metrics.groupby("attack")["defence"]}
+    return {name: defences for name, defences in of.items() if len(defences) < everyone}
+
+
+def _there(table: Table | None, path: Path) -> Table:
+    if table is None:
+        raise UserError(f"{path}: file is missing")
+    return table
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not facts.keys() >= FACTS:
+        raise UserError(f"{path}: not the facts of a run (wanted: {', '.join(sorted(FACTS))})")
+    return facts
