@@ -313,7 +313,7 @@ def test_a_defence_has_one_colour_in_every_figure(by_defence: Figure, at_k: Figu
 
 def test_labels_are_spelt_as_in_papers() -> None:
     spelt = {
-        "mat_plus": "MAT plus",
+        "mat_plus": "MAT+",
         "word_substitution": "word substitution",
         "tecoa": "TeCoA",
         "new_one": "new one",

@@ -27,11 +27,19 @@ MISSING = "#c3c8d1"
 TITLE_INCHES, TITLE_LINE_INCHES, NOTE_LINE_INCHES = 0.52, 0.28, 0.2
 LEGEND_INCHES, PANEL_TITLE_INCHES = 0.32, 0.5
 _SPELLINGS = {
-    **{name.lower(): name for name in ("APGD", "DRA", "FGSM", "MAT", "PGD", "SGA", "TeCoA")},
+    **{
+        name.lower(): name
+        for name in (
+            *("APGD", "DRA", "EDA", "FARE", "FGSM", "LEAF", "MAT", "MMCoA", "PGD", "RandAugment"),
+            *("SGA", "TeCoA", "TRADES"),
+        )
+    },
     "bert_attack": "BERT-Attack",
     "co_attack": "Co-Attack",
     "di_fgsm": "DI-FGSM",
+    "mat_plus": "MAT+",
     "mi_fgsm": "MI-FGSM",
+    "pmg_aft": "PMG-AFT",
     "sep_attack": "Sep-Attack",
 }
 _POINT = re.compile(r"(.*?)(?:_((?:eps|words)_[0-9][0-9p]*(?:_[0-9]+)?))?")
