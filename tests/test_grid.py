@@ -141,8 +141,8 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
         (
             "attacks/pgd/defences",
             ["mat", "standard"],
-            r"strongest: is run on tecoa, mat_plus and its member 'pgd' is not \(allowed: "
-            r"`defences` among mat, standard, or a member with `standalone: false`\)",
+            r"strongest: is run on tecoa, mat_plus, mat_plus_misaligned_0p5 and its member 'pgd' "
+            r"is not \(allowed: `defences` among mat, standard, or a member with `standalone: false`\)",
         ),
         (
             "attacks/pgd/standalone",
