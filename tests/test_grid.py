@@ -142,7 +142,8 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
             "attacks/pgd/defences",
             ["mat", "standard"],
             r"strongest: is run on tecoa, mat_plus, mat_plus_misaligned_0p5 and its member 'pgd' "
-            r"is not \(allowed: `defences` among mat, standard, or a member with `standalone: false`\)",
+            r"is not \(allowed: `defences` among mat, standard, or a member with "
+            r"`standalone: false`\)",
         ),
         (
             "attacks/pgd/standalone",
