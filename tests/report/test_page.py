@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from mmrobust.errors import UserError
-from mmrobust.figures.catalogue import FIGURES, figures_of
+from mmrobust.figures.catalogue import FIGURES, figures_of, shown_figures
 from mmrobust.figures.style import label
 from mmrobust.report.inputs import read_inputs
 from mmrobust.report.page import write_report
@@ -194,10 +194,15 @@ def test_what_sweeps_laid_out_stands_in_the_tables_alone(
     assert "MAT keeps the most" in page.text
 
 
+def test_a_figure_of_sweeps_is_shown_where_there_are_any() -> None:
+    assert {*FIGURES} - {*shown_figures(sweeps=False)} == {"dose_response"}
+    assert shown_figures(sweeps=True) == FIGURES
+
+
 def test_figures_stand_in_the_order_of_the_page_and_no_others(
     made_up: ModuleType, study: Path, html: str, tmp_path: Path
 ) -> None:
-    places = [html.index(f'alt="Chart: {label(name)}.') for name in FIGURES]
+    places = [html.index(f'alt="Chart: {label(name)}.') for name in shown_figures(sweeps=False)]
     assert places == sorted(places)
     folder = tmp_path / "figures"
     folder.mkdir()
@@ -209,7 +214,7 @@ def test_figures_stand_in_the_order_of_the_page_and_no_others(
 
 def test_figures_are_embedded_with_a_description(html: str) -> None:
     images = Page(html).all("img")
-    assert len(images) == len(FIGURES) + 1  # and the training loss
+    assert len(images) == len(shown_figures(sweeps=False)) + 1  # and the training loss
     assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
     assert all(len(str(image["alt"])) > 20 for image in images)
 

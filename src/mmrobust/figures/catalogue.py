@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A figure: name of its notebook, caption, and whether it shows the dataset's own content."""
+    """A figure of a study.
+
+    Fields:
+        notebook: that draws it.
+        caption: what a reader is told about it.
+        shows_data: whether it shows the dataset's own content.
+        of_sweeps: whether a study without sweeps has nothing to show in it.
+    """
 
     notebook: str
     caption: str
     shows_data: bool = False
+    of_sweeps: bool = False
 
 
 FIGURES = {
@@ -48,6 +56,7 @@ FIGURES = {
         "from, all else equal, and under each value what was measured of them. Dashed: the same "
         "defence without augmentations. A setting matters where a line moves by more than its "
         "seeds differ.",
+        of_sweeps=True,
     ),
     "recall_at_k": Entry(
         notebook="recall_by_defence",
@@ -66,3 +75,8 @@ FIGURES = {
 def figures_of(notebook: str) -> list[str]:
     """Names of the figures that a notebook draws."""
     return [name for name, entry in FIGURES.items() if entry.notebook == notebook]
+
+
+def shown_figures(*, sweeps: bool) -> dict[str, Entry]:
+    """Figures that a reader is shown, by name, of a study that has sweeps or has none."""
+    return {name: entry for name, entry in FIGURES.items() if sweeps or not entry.of_sweeps}

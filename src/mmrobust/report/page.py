@@ -15,7 +15,7 @@ import yaml
 
 from mmrobust.artifacts import read_json, write_text
 from mmrobust.config import build
-from mmrobust.figures.catalogue import FIGURES
+from mmrobust.figures.catalogue import shown_figures
 from mmrobust.figures.notes import copies, resolution, resolution_note
 from mmrobust.figures.style import label, save_figure
 from mmrobust.figures.sweeps import own_rows
@@ -79,7 +79,8 @@ def _view(
     metrics, grid = inputs.metrics, inputs.grid
     top = None if metrics is None else headline(own_rows(metrics, inputs.points), inputs.own)
     pictures = _pictures(inputs, manifest)
-    figures = _figures(results / "figures", top.sentence if top else "")
+    sentence = top.sentence if top else ""
+    figures = _figures(results / "figures", sentence, sweeps=bool(inputs.points))
     return {
         "study": cfg["study"],
         "title": cfg["title"],
@@ -115,7 +116,7 @@ def _tally(claims: list[dict[str, Any]] | None) -> list[tuple[str, int]]:
     return [(verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found]
 
 
-def _figures(folder: Path, sentence: str) -> list[dict[str, Any]]:
+def _figures(folder: Path, sentence: str, *, sweeps: bool) -> list[dict[str, Any]]:
     chart = f"{sentence} All its numbers stand in the tables below."
     pictures = "Images and captions of a few test items before and after an attack, with ranks."
     return [
@@ -126,7 +127,7 @@ def _figures(folder: Path, sentence: str) -> list[dict[str, Any]]:
             "source": _data_uri(path) if (path := folder / f"{name}.svg").is_file() else "",
             "shows_data": entry.shows_data,
         }
-        for name, entry in FIGURES.items()
+        for name, entry in shown_figures(sweeps=sweeps).items()
     ]
 
 

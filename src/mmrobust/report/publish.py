@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmrobust.artifacts import replacing, write_text
 from mmrobust.errors import UserError
-from mmrobust.figures.catalogue import FIGURES
+from mmrobust.figures.catalogue import FIGURES, Entry, shown_figures
 from mmrobust.report.record import read_results
 from mmrobust.report.record_page import page
 
@@ -44,20 +45,21 @@ def publish_results(results: Path, out: Path, *, about: str = "") -> None:
         for name, pack in TABLES.items()
         if (path := results / name).is_file()
     }
-    drawn = (results / "figures" / name for name in _figures())
+    shown = shown_figures(sweeps=bool(record.points))
+    drawn = (results / "figures" / name for name in _files(shown))
     sources |= {path.name: path for path in drawn if path.is_file()}
     text = page(record, about=about.strip(), files=list(sources))
     for name, source in sources.items():
         with replacing(out / name) as temporary:
             _copy(source, temporary, packed=name.endswith(SUFFIX))
     write_text(out / "README.md", text)
-    for name in [*TABLES, *(name + SUFFIX for name in TABLES), *_figures()]:
+    for name in [*TABLES, *(name + SUFFIX for name in TABLES), *_files(FIGURES)]:
         if name not in sources:
             (out / name).unlink(missing_ok=True)
 
 
-def _figures() -> list[str]:
-    return [f"{name}.png" for name, entry in FIGURES.items() if not entry.shows_data]
+def _files(figures: Mapping[str, Entry]) -> list[str]:
+    return [f"{name}.png" for name, entry in figures.items() if not entry.shows_data]
 
 
 def _published(path: Path, pack: bool) -> str:
