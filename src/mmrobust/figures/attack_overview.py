@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mmrobust.figures.bars import chance_handle, defence_legend, say_nothing
 from mmrobust.figures.facts import AttackFacts, attack_facts
+from mmrobust.figures.few import few
 from mmrobust.figures.notes import DOT, describe, protocol_note, resolution, titled
+from mmrobust.figures.rows import across, tell_missing
 from mmrobust.figures.style import (
     GRID,
     INK,
@@ -76,9 +77,11 @@ def plot_attack_overview(
         grid: defences, attacks and seeds to draw; found in the table if not given.
         gallery_images: gallery size to draw; the study's main one if not given.
     """
-    grid = grid or grid_of(metrics)
+    facts = attack_facts(metrics)
+    part = few(metrics, grid or grid_of(metrics))
+    metrics, grid = part.metrics, part.grid
     rows = select(metrics, metric="recall_at_k", protocol="own_pair", gallery_images=gallery_images)
-    lines = _lines(rows, grid, attack_facts(metrics))
+    lines = _lines(rows, grid, facts)
     height = lines[-1].at + 1 if lines else 3
     lies = any(line.facts is not None and line.facts.may_lie for line in lines)
     with house_style():
@@ -90,6 +93,7 @@ def plot_attack_overview(
             + DOT
             + describe(rows, grid)
             + protocol_note("own_pair")
+            + part.note
             + (f"{DOT}{MAY_LIE} captions may become false" if lies else ""),
             left=LEFT_INCHES,
             right=RIGHT_INCHES if lies else 0.3,
@@ -101,7 +105,8 @@ def plot_attack_overview(
             panel_title(
                 panel, f"{direction}: {DIRECTIONS[direction]}", under="scored by one-image labels"
             )
-            _prepare(panel, height, top)
+            across(panel, top=top)
+            panel.set_ylim(height - 0.5, 0)
             for line in lines:
                 panel.axhline(line.at + 0.5, color=GRID, linewidth=0.9, zorder=0.5)
                 _draw(panel, line, cells, grid, direction)
@@ -132,18 +137,6 @@ def _lines(rows: pd.DataFrame, grid: Grid, facts: dict[str, AttackFacts]) -> lis
     ]
 
 
-def _prepare(axes: Axes, height: float, top: float) -> None:
-    axes.set_ylim(height - 0.5, 0)
-    axes.set_yticks([])
-    axes.set_xlim(-0.02 * top, min(top * 1.06, 104))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    axes.grid(axis="x", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    axes.set_xlabel("recall at 1")
-
-
 def _draw(
     axes: Axes,
     line: Line,
@@ -151,7 +144,9 @@ def _draw(
     grid: Grid,
     direction: str,
 ) -> None:
-    colours, missing = defence_colours(grid.defences), []
+    colours = defence_colours(grid.defences)
+    missing: list[str] = []
+    drawn: list[float] = []
     for order, defence in enumerate(grid.defences):
         cell = cells[defence, line.attack, direction].dropna(subset=["value"])
         if cell.empty:
@@ -165,19 +160,9 @@ def _draw(
         if len(cell) > 1:
             axes.plot(value, [y] * len(cell), ".", color=colour, markersize=4, alpha=0.75)
         (dot,) = axes.plot([value.mean()], [y], "o", color=colour, markersize=6)
+        drawn.append(float(value.mean()))
         dot.set_gid(f"{direction}/{defence}/{line.attack}")
-    if missing:
-        axes.text(
-            0.985,
-            line.at,
-            "missing: " + ", ".join(missing),
-            transform=axes.get_yaxis_transform(),
-            ha="right",
-            va="center",
-            color=MUTED,
-            fontsize=9.5,
-            bbox={"facecolor": "white", "edgecolor": MISSING, "linestyle": "--", "pad": 2},
-        )
+    tell_missing(axes, line.at, missing, drawn)
 
 
 def _name_attacks(axes: Axes, lines: list[Line]) -> None:

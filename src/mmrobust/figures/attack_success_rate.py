@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mmrobust.figures.bars import bar_figure, defence_legend, draw_bars, finish_panels
+from mmrobust.figures.few import few
 from mmrobust.figures.notes import (
     DOT,
     describe,
@@ -46,7 +47,8 @@ def plot_attack_success_rate(
         labels: `one_image` or `positives`.
         gallery_images: gallery size to draw; the study's main one if not given.
     """
-    grid = grid or grid_of(metrics)
+    part = few(metrics, grid or grid_of(metrics))
+    metrics, grid = part.metrics, part.grid
     whole = replace(grid, attacks=tuple(name for name in grid.attacks if name != "clean"))
     grid = within_protocol(metrics, whole, protocol)
     by_definition = {
@@ -71,7 +73,8 @@ def plot_attack_success_rate(
             + protocol_note(protocol)
             + DOT
             + f"scored by {labels.replace('_', '-')} labels"
-            + elsewhere_note(whole, grid),
+            + elsewhere_note(whole, grid)
+            + part.note,
         )
         top, bottom = 0.0, min(100 * rows["low"].min(), 0.0) if rows["low"].notna().any() else 0.0
         for row, (metric, definition) in zip(axes, DEFINITIONS.items(), strict=True):

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -20,13 +21,14 @@ from mmrobust.figures.style import (
     PANEL_TITLE_INCHES,
     defence_colours,
     label,
+    make_room,
     new_figure,
     percent_axis,
 )
 from mmrobust.figures.table import Grid, by_cell
 
 GROUP_WIDTH = 0.84
-
+EDGE_INCHES = 0.2
 
 SIDE_BY_SIDE = 6.6
 """Inches up to which a panel leaves room for another one at its side."""
@@ -169,15 +171,33 @@ def defence_legend(figure: Figure, grid: Grid, extra: Iterable[Artist] = ()) -> 
 
 
 def top_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """One legend for all panels, between note and panels."""
+    """One legend for all panels, between note and panels, on as many lines as it needs."""
+    height = 0.0
+    for lines in range(1, len(handles) + 1):
+        legend = _legend(figure, handles, columns=-(-len(handles) // lines))
+        box = legend.get_window_extent()
+        height = height or box.height
+        if box.x1 <= figure.bbox.x1 - EDGE_INCHES * figure.dpi or lines == len(handles):
+            break
+        legend.remove()
+    if lines > 1:
+        make_room(figure, (box.height - height) / figure.dpi)
+        # panels have moved
+        legend.remove()
+        _legend(figure, handles, columns=-(-len(handles) // lines))
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], *, columns: int) -> Legend:
     width, height = figure.get_size_inches()
     first = figure.axes[0]
     over = 0.16 + (PANEL_TITLE_INCHES if first.get_title("left") else 0.0)
-    figure.legend(
-        handles=list(handles),
+    # matplotlib fills columns, readers read lines
+    ordered = [handle for column in range(columns) for handle in handles[column::columns]]
+    return figure.legend(
+        handles=ordered,
         loc="lower left",
-        bbox_to_anchor=(0.2 / width, first.get_position().y1 + over / height),
-        ncols=len(handles),
+        bbox_to_anchor=(EDGE_INCHES / width, first.get_position().y1 + over / height),
+        ncols=columns,
         borderaxespad=0,
         borderpad=0,
         handlelength=1.5,

@@ -21,10 +21,10 @@ from mmrobust.figures.bars import (
     top_legend,
 )
 from mmrobust.figures.notes import DOT, describe, protocol_note, resolution, titled
+from mmrobust.figures.rows import attack_style
 from mmrobust.figures.style import (
     INK,
     MUTED,
-    defence_colours,
     house_style,
     label,
     new_figure,
@@ -42,7 +42,6 @@ MEASURED = {
 }
 """What stands under the axis of the set of each point: its name there, and how it is written."""
 DASHES: dict[str, Any] = {"linestyle": (0, (5, 3)), "linewidth": 1.0, "alpha": 0.75}
-MARKERS = "sD^vPX*"
 LEFT_INCHES, LINE_INCHES = 1.2, 0.2
 STEP, FAN = 0.07, 0.03
 """How far apart, in values of the axis, lines stand, and the first and last seed of a point."""
@@ -198,18 +197,9 @@ def _prepare(axes: Axes, sweep: Sweep, measures: Measures) -> None:
             axes.annotate(text, (x, 0), xycoords=axes.get_xaxis_transform(), ha="center", **style)
 
 
-def _style(attack: str, attacks: Sequence[str]) -> dict[str, Any]:
-    """Colour and marker of an attack, the same in all panels; clean inputs are grey and hollow."""
-    if attack == "clean":
-        return {"color": MUTED, "marker": "o", "markerfacecolor": "white"}
-    others = [name for name in attacks if name != "clean"]
-    marker = MARKERS[others.index(attack) % len(MARKERS)]
-    return {"color": defence_colours(others)[attack], "marker": marker}
-
-
 def _draw(axes: Axes, sweep: Sweep, attack: str, cells: Cells, attacks: Sequence[str]) -> float:
     """Draw the line of an attack and return its highest point."""
-    style = _style(attack, attacks)
+    style = attack_style(attack, attacks)
     shift = STEP * (attacks.index(attack) - (len(attacks) - 1) / 2)
     means, highest = [], 0.0
     for at, point in enumerate(sweep.points):
@@ -234,7 +224,7 @@ def _draw_bare(axes: Axes, sweep: Sweep, attack: str, cells: Cells, attacks: Seq
     cell = _known(cells, sweep.points[0].without, attack)
     if cell is None:
         return False
-    colour = _style(attack, attacks)["color"]
+    colour = attack_style(attack, attacks)["color"]
     mean = 100 * float(cell["value"].mean())
     line = axes.axhline(mean, color=colour, zorder=1.5, **DASHES)
     line.set_gid(f"{sweep.points[0].sweep}/{attack}/without")
@@ -243,7 +233,14 @@ def _draw_bare(axes: Axes, sweep: Sweep, attack: str, cells: Cells, attacks: Seq
 
 def _handles(attacks: Sequence[str], *, bare: bool) -> list[Artist]:
     handles: list[Artist] = [
-        Line2D([], [], linewidth=2.0, markersize=6, label=label(attack), **_style(attack, attacks))
+        Line2D(
+            [],
+            [],
+            linewidth=2.0,
+            markersize=6,
+            label=label(attack),
+            **attack_style(attack, attacks),
+        )
         for attack in attacks
     ]
     if bare:

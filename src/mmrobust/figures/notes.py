@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from mmrobust.figures.style import label
@@ -127,3 +129,13 @@ def elsewhere_note(whole: Grid, drawn: Grid) -> str:
     if not left_out:
         return ""
     return f"{DOT}not measured this way, but with their own pairs alone: {', '.join(left_out)}"
+
+
+def missing(names: Sequence[str], *, room: int, apart: str = ", ") -> str:
+    """What is missing, in at most about `room` characters: `missing: TeCoA, FARE and 4 more`."""
+    for shown in range(len(names), 0, -1):
+        more = f" and {len(names) - shown} more" if shown < len(names) else ""
+        text = "missing: " + apart.join(names[:shown]) + more
+        if len(text) <= room:
+            return text
+    return f"missing: {len(names)} of them"

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mmrobust.figures.bars import defence_legend, finish_panels
-from mmrobust.figures.notes import describe, protocol_note, resolution, titled
+from mmrobust.figures.few import few
+from mmrobust.figures.notes import describe, missing, protocol_note, resolution, titled
 from mmrobust.figures.style import (
     MISSING,
     MUTED,
@@ -26,6 +27,9 @@ from mmrobust.figures.table import (
     select,
     strongest_attack,
 )
+
+ROOM = 54
+"""Characters that fit into a panel."""
 
 
 def plot_recall_at_k(
@@ -49,6 +53,8 @@ def plot_recall_at_k(
     """
     grid = grid or grid_of(metrics)
     attack = attack or strongest_attack(metrics, grid)
+    part = few(metrics, grid)
+    metrics, grid = part.metrics, part.grid
     rows = select(
         metrics, metric="recall_at_k", k=None, protocol=protocol, gallery_images=gallery_images
     )
@@ -64,7 +70,7 @@ def plot_recall_at_k(
                 f"recall at k under {label(attack) if attack else 'attack'}",
                 resolution(drawn),
             ),
-            note=describe(drawn, grid) + protocol_note(protocol),
+            note=describe(drawn, grid) + protocol_note(protocol) + part.note,
         )
         top = 0.0
         for panel, direction in zip(axes[0], DIRECTIONS, strict=True):
@@ -126,7 +132,7 @@ def _name_gaps(
         axes.text(
             0.98,
             0.05,
-            "missing: " + ", ".join(gaps),
+            missing(gaps, room=ROOM),
             transform=axes.transAxes,
             ha="right",
             color=MUTED,

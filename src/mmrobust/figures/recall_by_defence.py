@@ -13,7 +13,9 @@ from mmrobust.figures.bars import (
     draw_chance,
     finish_panels,
 )
-from mmrobust.figures.notes import describe, elsewhere_note, protocol_note, resolution, titled
+from mmrobust.figures.few import MOST
+from mmrobust.figures.notes import DOT, describe, elsewhere_note, protocol_note, resolution, titled
+from mmrobust.figures.recall_rows import draw_rows
 from mmrobust.figures.style import house_style, panel_title
 from mmrobust.figures.table import DIRECTIONS, Grid, grid_of, select, within_protocol
 
@@ -21,6 +23,8 @@ LABEL_WORDS = {
     "one_image": "one-image labels: only pairs of the dataset are right",
     "positives": "positives matrix: every true pair is right",
 }
+
+KEY = ["defence", "seed", "attack", "direction"]
 
 
 def plot_recall_by_defence(
@@ -34,7 +38,8 @@ def plot_recall_by_defence(
     """Recall at 1 of every defence under every attack, with intervals.
 
     Columns are the directions. The first row scores by one-image labels; a second row scores by
-    the positives matrix where that makes a difference. The dotted line is chance.
+    the positives matrix where that makes a difference. The dotted line is chance. More defences
+    than colours tell apart get a row each in place of bars, by one-image labels alone.
 
     Args:
         metrics: rows of `metrics.csv`, as `table.read_metrics` gives them.
@@ -57,6 +62,15 @@ def plot_recall_by_defence(
     }
     if _same_outcome(scored["one_image"], scored["positives"]):
         del scored["positives"]
+    note = (
+        describe(scored["one_image"], grid) + protocol_note(protocol) + elsewhere_note(whole, grid)
+    )
+    if len(grid.defences) > MOST:
+        note += f"{DOT}scored by one-image labels"
+        if "positives" in scored:
+            note += _elsewhere_by_positives(scored["one_image"], scored["positives"])
+        with house_style():
+            return draw_rows(scored["one_image"], grid, title=title, note=note)
     with house_style():
         figure, axes = bar_figure(
             grid,
@@ -64,9 +78,7 @@ def plot_recall_by_defence(
             title=titled(
                 title, "recall at 1 by defence and attack", resolution(scored["one_image"])
             ),
-            note=describe(scored["one_image"], grid)
-            + protocol_note(protocol)
-            + elsewhere_note(whole, grid),
+            note=note,
         )
         top = 0.0
         for row, (labels, rows) in zip(axes, scored.items(), strict=True):
@@ -83,6 +95,15 @@ def plot_recall_by_defence(
 
 
 def _same_outcome(one_image: pd.DataFrame, positives: pd.DataFrame) -> bool:
-    key = ["defence", "seed", "attack", "direction"]
-    first, second = (rows.set_index(key)["value"].sort_index() for rows in (one_image, positives))
+    first, second = (rows.set_index(KEY)["value"].sort_index() for rows in (one_image, positives))
     return positives.empty or first.equals(second)
+
+
+def _elsewhere_by_positives(one_image: pd.DataFrame, positives: pd.DataFrame) -> str:
+    """That the tables have another scoring, and how far its means stand from those drawn."""
+    of_cell = [name for name in KEY if name != "seed"]
+    first, second = (rows.groupby(of_cell)["value"].mean() for rows in (one_image, positives))
+    points = 100 * float((first - second).abs().max())
+    return (
+        f"{DOT}by the positives matrix, in the tables, means differ by at most {points:.1f} points"
+    )

@@ -22,7 +22,8 @@ from mmrobust.figures.bars import (
     say_nothing,
 )
 from mmrobust.figures.facts import AttackFacts, attack_facts
-from mmrobust.figures.notes import DOT, describe, of_255, protocol_note, resolution, titled
+from mmrobust.figures.few import Few, few
+from mmrobust.figures.notes import DOT, describe, missing, of_255, protocol_note, resolution, titled
 from mmrobust.figures.style import (
     MISSING,
     MUTED,
@@ -36,6 +37,8 @@ from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, curves_of, grid_of
 
 Numbers = NDArray[np.float64]
 
+ROOM = 54
+"""Characters that fit into a panel."""
 SQUARE_ROOT_FROM = 6
 """Ratio of the largest eps to the smallest above which a plain axis crowds the small ones."""
 
@@ -127,7 +130,8 @@ def plot_robustness_curves(
         protocol: `own_pair` or `full_gallery`.
         gallery_images: gallery size to draw; the study's main one if not given.
     """
-    grid = grid or grid_of(metrics)
+    part = few(metrics, grid or grid_of(metrics))
+    metrics, grid = part.metrics, part.grid
     drawn = curves(metrics)
     of = [
         select(
@@ -142,7 +146,7 @@ def plot_robustness_curves(
     clean, rows = by_cell(of[0]), of[1:]
     every = pd.concat(rows) if rows else of[0].iloc[:0]
     with house_style():
-        figure, axes = _figure(drawn, every, grid, title, protocol)
+        figure, axes = _figure(drawn, every, part, title, protocol)
         top = 0.0
         for line, curve, points in zip(axes, drawn, rows, strict=False):
             for panel, direction in zip(line, DIRECTIONS, strict=True):
@@ -174,10 +178,10 @@ def plot_robustness_curves(
 
 
 def _figure(
-    drawn: Sequence[Curve], every: pd.DataFrame, grid: Grid, title: str, protocol: str
+    drawn: Sequence[Curve], every: pd.DataFrame, part: Few, title: str, protocol: str
 ) -> tuple[Figure, list[list[Axes]]]:
     count = max(len(drawn), 1)
-    note = describe(every, grid) if drawn else "no curve has been computed"
+    note = describe(every, part.grid) if drawn else "no curve has been computed"
     if not all(curve.starts_clean for curve in drawn):
         note += f"{DOT}clean stands apart where the other modality is attacked at every point"
     bottom = 0.72
@@ -187,7 +191,7 @@ def _figure(
         bottom=bottom,
         panel_titles=bool(drawn),
         title=titled(title, "recall at 1 as the attacker may do more", resolution(every)),
-        note=note + (protocol_note(protocol) if drawn else ""),
+        note=note + (protocol_note(protocol) + part.note if drawn else ""),
     )
 
 
@@ -272,7 +276,7 @@ def _name_gaps(axes: Axes, curve: Curve, points: pd.DataFrame, grid: Grid, direc
         axes.text(
             0.98,
             0.93,
-            "missing: " + "; ".join(gaps),
+            missing(gaps, room=ROOM, apart="; "),
             transform=axes.transAxes,
             ha="right",
             va="top",

@@ -14,6 +14,7 @@ import numpy as np
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -26,6 +27,7 @@ MISSING = "#c3c8d1"
 
 TITLE_INCHES, TITLE_LINE_INCHES, NOTE_LINE_INCHES = 0.52, 0.28, 0.2
 LEGEND_INCHES, PANEL_TITLE_INCHES = 0.32, 0.5
+DARKER = 0.6
 _SPELLINGS = {
     **{
         name.lower(): name
@@ -63,9 +65,15 @@ def label(name: str) -> str:
 
 
 def defence_colours(defences: Sequence[str]) -> dict[str, str]:
-    """A colour-blind safe colour for each defence, fixed by its place in the study's order."""
-    palette = seaborn.color_palette("colorblind", max(len(defences), 1)).as_hex()
-    return dict(zip(defences, palette, strict=False))
+    """A colour for each defence, fixed by its place in the study's order.
+
+    The first ten are colour-blind safe; every further ten are the same colours, darker.
+    """
+    palette = np.asarray(seaborn.color_palette("colorblind", 10))
+    return {
+        name: to_hex(palette[place % 10] * DARKER ** (place // 10))
+        for place, name in enumerate(defences)
+    }
 
 
 @contextlib.contextmanager
@@ -192,6 +200,18 @@ def panel_title(axes: Axes, title: str, *, under: str) -> None:
         color=MUTED,
         fontsize=9.5,
     )
+
+
+def make_room(figure: Figure, inches: float) -> None:
+    """Make a figure of `new_figure` higher between its note and its panels, which stay as large."""
+    width, before = figure.get_size_inches()
+    after = before + inches
+    place = figure.subplotpars
+    bottom, top = place.bottom * before / after, 1 - ((1 - place.top) * before + inches) / after
+    figure.set_size_inches(width, after)
+    figure.subplots_adjust(bottom=bottom, top=top)
+    for text in figure.texts:
+        text.set_y(1 - (1 - text.get_position()[1]) * before / after)
 
 
 def percent_axis(axes: Axes, *, top: float, text: str | None, bottom: float = 0.0) -> None:

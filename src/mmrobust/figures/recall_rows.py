@@ -1,0 +1,107 @@
+"""Recall at 1 of many defences: a row each, with a mark for every attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mmrobust.figures.bars import chance_handle, top_legend
+from mmrobust.figures.notes import resolution, titled
+from mmrobust.figures.rows import across, attack_style, tell_missing
+from mmrobust.figures.style import GRID, INK, MUTED, label, new_figure, panel_title
+from mmrobust.figures.table import DIRECTIONS, Grid, by_cell
+
+Cells = Mapping[tuple[str, str, str], pd.DataFrame]
+
+WIDTH, ROW_INCHES, MARK_INCHES = 12.6, 0.36, 0.1
+CHARACTER_INCHES = 0.094
+SPREAD, FAN = 0.5, 0.05
+"""How far apart, in rows, the first and last attack stand, and seeds of one mark."""
+
+
+def draw_rows(rows: pd.DataFrame, grid: Grid, *, title: str, note: str) -> Figure:
+    """Recall at 1 by one-image labels, a row a defence in the study's order, a mark an attack.
+
+    A mark is the mean over seeds; each seed is a dot with its interval beside it. A star marks a
+    mean over fewer seeds than the study has.
+
+    Args:
+        rows: of one measure, protocol and gallery size.
+        grid: defences, attacks and seeds to draw.
+        title: name of the study.
+        note: what was measured, on how much.
+    """
+    names = [label(defence) for defence in grid.defences]
+    row = max(ROW_INCHES, MARK_INCHES * len(grid.attacks))
+    figure, axes = new_figure(
+        (WIDTH, row * len(names) + 0.6),
+        shape=(1, 2),
+        title=titled(title, "recall at 1 by defence and attack", resolution(rows)),
+        note=note,
+        left=0.35 + CHARACTER_INCHES * max(map(len, names)),
+        bottom=0.6,
+    )
+    cells = by_cell(rows)
+    top = 100.0 if rows["high"].dropna().empty else 100 * float(rows["high"].max())
+    for panel, direction in zip(axes[0], DIRECTIONS, strict=True):
+        panel_title(
+            panel, f"{direction}: {DIRECTIONS[direction]}", under="scored by one-image labels"
+        )
+        across(panel, top=top)
+        panel.set_ylim(len(names) - 0.5, -0.5)
+        for y, defence in enumerate(grid.defences):
+            panel.axhline(y + 0.5, color=GRID, linewidth=0.9, zorder=0.5)
+            _draw_row(panel, y, defence, cells, grid, direction)
+        if not rows.empty:
+            share = 100 / float(rows["gallery_images"].iloc[0])
+            line = panel.axvline(share, color=MUTED, linestyle=":", linewidth=1.3)
+            line.set_gid("chance")
+    axes[0][0].set_yticks(range(len(names)), names, color=INK)
+    handles = [
+        Line2D([], [], linestyle="", markersize=7, label=label(name), **_style(name, grid))
+        for name in grid.attacks
+    ]
+    top_legend(figure, [*handles, chance_handle()])
+    return figure
+
+
+def _draw_row(axes: Axes, y: int, defence: str, cells: Cells, grid: Grid, direction: str) -> None:
+    missing, drawn = [], []
+    for order, attack in enumerate(grid.attacks):
+        if not grid.has(defence, attack):
+            continue
+        cell = cells[defence, attack, direction].dropna(subset=["value"])
+        if cell.empty:
+            missing.append(label(attack))
+            continue
+        step = SPREAD / max(len(grid.attacks) - 1, 1)
+        at = y + step * (order - (len(grid.attacks) - 1) / 2)
+        drawn.append(_draw_mark(axes, at, cell, attack, grid))
+        axes.lines[-1].set_gid(f"{direction}/{defence}/{attack}")
+    tell_missing(axes, y, missing, drawn)
+
+
+def _draw_mark(axes: Axes, y: float, cell: pd.DataFrame, attack: str, grid: Grid) -> float:
+    """Draw the seeds of a cell and their mean, and return the mean."""
+    style = _style(attack, grid)
+    value, low, high = (100 * cell[key].to_numpy() for key in ("value", "low", "high"))
+    fan = y + (np.linspace(-FAN, FAN, len(cell)) if len(cell) > 1 else np.zeros(1))
+    axes.hlines(fan, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
+    if len(cell) > 1:
+        axes.plot(value, fan, ".", color=style["color"], markersize=2.5, alpha=0.8)
+    mean = float(value.mean())
+    if len(cell) < len(grid.seeds):
+        beside: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate("*", (mean, y), fontsize=9, **beside)
+    axes.plot([mean], [y], markersize=6, markeredgewidth=1.1, linestyle="", **style)
+    return mean
+
+
+def _style(attack: str, grid: Grid) -> dict[str, Any]:
+    return attack_style(attack, grid.attacks)
