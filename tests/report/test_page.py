@@ -194,6 +194,29 @@ def test_what_sweeps_laid_out_stands_in_the_tables_alone(
     assert "MAT keeps the most" in page.text
 
 
+def test_many_defences_have_small_cards_and_a_short_sentence(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = made_up.metric_rows(suite=True)
+    names = [f"mat_{letter}" for letter in "abcdefghijkl"]
+    more = [row | {"defence": name} for name in names for row in rows if row["defence"] == "mat"]
+    made_up.write_metrics(tmp_path / "metrics.csv", rows + more)
+    cfg = made_up.config()
+    cfg["defences"] |= dict.fromkeys(names, cfg["defences"]["mat"])
+    cfg["attacks"] |= {"strongest": cfg["attacks"]["sga"]}
+    out = tmp_path / "report.html"
+    write_report(cfg, tmp_path, out)
+    html = out.read_text(encoding="utf-8")
+    tiles = html[html.index('<div class="tiles compact"') : html.index("<nav")]
+    assert re.findall("<h2>(.*?)</h2>", tiles) == [label(name) for name in cfg["defences"]]
+    assert "swatch" not in tiles
+    said = Page(html).text
+    worst = said[said.index("In the worst case over several attacks") :].split("left:")[1]
+    worst = worst[: worst.index("%.") + 2]
+    assert worst.count("%") == 4
+    assert "of 15 defences standard keeps the least" in worst
+
+
 def test_a_figure_of_sweeps_is_shown_where_there_are_any() -> None:
     assert {*FIGURES} - {*shown_figures(sweeps=False)} == {"dose_response"}
     assert shown_figures(sweeps=True) == FIGURES

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mmrobust.figures.facts import attack_facts
+from mmrobust.figures.few import MOST
 from mmrobust.figures.style import defence_colours, label
 from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, select, strongest_attack
 from mmrobust.report.words import count, percent
@@ -43,6 +44,11 @@ class Headline:
     sentence: str
     tiles: list[Tile]
     worst: str = ""
+
+    @property
+    def compact(self) -> bool:
+        """Whether there are more tiles than colours tell apart: small ones of one colour."""
+        return len(self.tiles) > MOST
 
     @property
     def scale(self) -> float:
@@ -94,11 +100,20 @@ def _worst(metrics: pd.DataFrame, grid: Grid) -> str:
         if known:
             kept = ", ".join(f"{label(name)} {percent(-value)} %" for value, name in known)
             images = count(facts[attack].attacked_images)
+            if len(known) > MOST:
+                kept = _ends(known)
             sentences.append(
                 f"In the worst case over several attacks ({label(attack)}, on {images} images, "
                 f"each query's own pair attacked) this is left: {kept}."
             )
     return " ".join(sentences)
+
+
+def _ends(known: list[tuple[float, str]]) -> str:
+    """The three that keep the most and the one that keeps the least, of many in that order."""
+    told = ", ".join(f"{label(name)} {percent(-value)} %" for value, name in known[:3])
+    value, name = known[-1]
+    return f"{told}; of {len(known)} defences {label(name)} keeps the least, {percent(-value)} %"
 
 
 def _mean(cell: pd.DataFrame) -> float | None:
