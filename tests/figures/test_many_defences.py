@@ -228,6 +228,21 @@ def test_boxes_of_missing_cells_stay_within_their_panel(
     assert boxes >= 2
 
 
+def test_boxes_of_missing_cells_keep_off_the_marks_of_their_row(
+    many: pd.DataFrame, grid: Grid
+) -> None:
+    gone = (many["defence"] == MANY[3]) & many["attack"].isin(["pgd", "sga", "dra", "apgd"])
+    figure = plot_recall_by_defence(many[~gone], grid=grid)
+    figure.canvas.draw()
+    for panel, axes in enumerate(figure.axes):
+        [box] = [text for text in axes.texts if text.get_text().startswith("missing")]
+        extent = box.get_window_extent()
+        row = [place for name, place in marks(figure, panel).items() if f"/{MANY[3]}/" in name]
+        assert len(row) >= 2
+        places = [axes.transData.transform(place)[0] for place in row]
+        assert max(places) < extent.x0 or min(places) > extent.x1
+
+
 def test_training_of_many_has_a_panel_a_defence() -> None:
     steps = np.arange(1, 101)
     history = pd.concat(

@@ -14,8 +14,8 @@ from mmrobust.figures.style import MISSING, MUTED, defence_colours
 MARKERS = "sD^vPX*"
 CHARACTERS = 12.5
 """Characters of a box of missing cells to an inch."""
-SHARE = 0.62
-"""Of the width of a row with marks, that such a box may take."""
+WHISKER = 0.1
+"""Of the width of a row, that such a box keeps from the nearest mean."""
 
 
 def attack_style(attack: str, attacks: Sequence[str]) -> dict[str, Any]:
@@ -40,20 +40,20 @@ def across(axes: Axes, *, top: float) -> None:
 
 
 def tell_missing(axes: Axes, y: float, names: Sequence[str], drawn: Sequence[float]) -> None:
-    """Name in a row at `y` what is missing, on the side with less of what is `drawn` there."""
+    """Name in a row at `y` what is missing, on the side where means `drawn` there leave room."""
     if not names:
         return
-    middle = sum(axes.get_xlim()) / 2
-    right = 2 * sum(value > middle for value in drawn) <= len(drawn)
+    low, high = axes.get_xlim()
+    left, right = (min(drawn) - low, high - max(drawn)) if drawn else (0.0, high - low)
+    share = max(left, right) / (high - low) - (WHISKER if drawn else 0.0)
+    at_right = right >= left
     width = axes.get_position().width * axes.get_figure().get_size_inches()[0]  # type: ignore[union-attr]
-    # marks of the row have the rest of its width
-    room = width * (SHARE if drawn else 1.0)
     axes.text(
-        0.985 if right else 0.045,
+        0.985 if at_right else 0.045,
         y,
-        missing(names, room=int(room * CHARACTERS)),
+        missing(names, room=int(share * width * CHARACTERS)),
         transform=axes.get_yaxis_transform(),
-        ha="right" if right else "left",
+        ha="right" if at_right else "left",
         va="center",
         color=MUTED,
         fontsize=9.5,
