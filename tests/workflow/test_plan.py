@@ -154,7 +154,8 @@ def test_what_a_job_is_told_is_compared_with_its_last_run(plan):
 
 def test_a_committed_table_hides_nothing(plan, clone):
     """Tables are committed; what they were made from must be made all the same."""
-    tables = [clone / "results" / "smoke" / name for name in ("metrics.csv", "claims.csv")]
+    names = ("metrics.csv", "claims.csv", "flags.csv", "augmentations.csv", "sweeps.csv")
+    tables = [clone / "results" / "smoke" / name for name in names]
     before = plan("smoke", "report", needed=True)
     tables[0].parent.mkdir(parents=True, exist_ok=True)
     for table in tables:

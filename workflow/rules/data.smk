@@ -124,7 +124,11 @@ rule tabulate_augmentations:
 
 
 # Of the configuration alone: what reads tables needs no configuration.
+# The table is made from the configuration alone, and committed: without an input that no commit
+# holds, the one of another configuration would stand in a fresh clone.
 rule tabulate_sweeps:
+    input:
+        manifest="data/processed/{study}/manifest.json",
     output:
         table="results/{study}/sweeps.csv",
     log:
