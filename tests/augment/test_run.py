@@ -245,3 +245,20 @@ def test_pictures_are_gathered_a_chunk_at_a_time(augment: Augment, data: Path) -
     for number in (0, 31, 47):
         assert np.array_equal(many.images[300 * number :][:300], first.images)
     assert many.items["true"].all()
+
+
+@pytest.mark.parametrize("method", ["scenes_paraphrase", "scenes_caption", "eda", "human_captions"])
+def test_nothing_comes_from_test_items(data: Path, tmp_path: Path, cfg: Cfg, method: str) -> None:
+    """What isn't there can't be read: the same bytes are made without the test split."""
+    from mmrobust.training.tokenizer import train_tokenizer
+
+    without = tmp_path / "without"
+    shutil.copytree(data, without, ignore=shutil.ignore_patterns("test"))
+    assert (data / "test").is_dir()
+    made = []
+    for at, folder in enumerate((data, without)):
+        out = tmp_path / f"out{at}"
+        augment_data(cfg(method, 1), data=folder, out=out, work=tmp_path / f"work{at}")
+        train_tokenizer({"vocab_size": 150}, data=folder, out=out / "tokenizer.json")
+        made.append([(out / name).read_bytes() for name in (*FILES, "tokenizer.json")])
+    assert made[0] == made[1]
