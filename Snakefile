@@ -21,7 +21,8 @@ container: "docker://python:3.11-slim-bookworm"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/paths.smk"
+include: "workflow/rules/files.smk"
+include: "workflow/rules/folders.smk"
 include: "workflow/rules/parameters.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
