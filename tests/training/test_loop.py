@@ -40,6 +40,27 @@ def model(tokenizer: Path, cfg: Callable[..., dict[str, Any]]) -> OpenClipDualEn
     )
 
 
+Learn = Callable[[TrainingMethod, TrainingConfig], list[tuple[int, int, float, float]]]
+
+
+@pytest.fixture
+def learn(model: OpenClipDualEncoder, data: Path, tmp_path: Path) -> Learn:
+    """Train `model` on the training split."""
+
+    def run(method: TrainingMethod, config: TrainingConfig) -> list[tuple[int, int, float, float]]:
+        return train(
+            model,
+            TrainingData.of(load_split(data, "train")),
+            method,
+            config,
+            language=Language(),
+            seed=0,
+            state_file=tmp_path / "state.pt",
+        )
+
+    return run
+
+
 def test_the_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
     rates = [learning_rate_at(step, 100, CONFIG) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) / 10 for step in range(10)])
@@ -66,31 +87,15 @@ def test_only_matrices_decay(model: OpenClipDualEncoder) -> None:
     assert count == len(list(model.parameters()))
 
 
-def test_a_diverging_run_is_told(data: Path, model: OpenClipDualEncoder, tmp_path: Path) -> None:
+def test_a_diverging_run_is_told(model: OpenClipDualEncoder, learn: Learn) -> None:
     with torch.no_grad():
         model.clip.text_projection.fill_(float("nan"))  # type: ignore[union-attr,operator]
     with pytest.raises(UserError, match="the loss is nan at step 0"):
-        train(
-            model,
-            TrainingData.of(load_split(data, "train")),
-            Standard(),
-            CONFIG,
-            language=Language(),
-            seed=0,
-            state_file=tmp_path / "state.pt",
-        )
+        learn(Standard(), CONFIG)
 
 
-def test_training_learns(data: Path, model: OpenClipDualEncoder, tmp_path: Path) -> None:
-    history = train(
-        model,
-        TrainingData.of(load_split(data, "train")),
-        Standard(),
-        TrainingConfig(epochs=12, batch_size=16, learning_rate=0.003),
-        language=Language(),
-        seed=0,
-        state_file=tmp_path / "state.pt",
-    )
+def test_training_learns(learn: Learn) -> None:
+    history = learn(Standard(), TrainingConfig(epochs=12, batch_size=16, learning_rate=0.003))
     first, last = (np.mean([row[3] for row in part]) for part in (history[:3], history[-3:]))
     assert last < first - 0.3
 
@@ -107,20 +112,11 @@ def test_training_learns(data: Path, model: OpenClipDualEncoder, tmp_path: Path)
 def test_only_what_should_train_moves(
     method: TrainingMethod,
     moves: set[str],
-    data: Path,
     model: OpenClipDualEncoder,
-    tmp_path: Path,
+    learn: Learn,
 ) -> None:
     before = copy.deepcopy(model.state_dict())
-    train(
-        model,
-        TrainingData.of(load_split(data, "train")),
-        method,
-        CONFIG,
-        language=Language(),
-        seed=0,
-        state_file=tmp_path / "state.pt",
-    )
+    learn(method, CONFIG)
     moved = {
         "image" if "visual" in name else "scale" if "logit_scale" in name else "text"
         for name, value in model.state_dict().items()
@@ -176,18 +172,8 @@ def test_a_resumed_run_is_held_to_the_same_start(
     assert all(torch.equal(resumed[name], value) for name, value in undisturbed.items())
 
 
-def test_no_epoch_leaves_the_model_as_it_is(
-    data: Path, model: OpenClipDualEncoder, tmp_path: Path
-) -> None:
+def test_no_epoch_leaves_the_model_as_it_is(model: OpenClipDualEncoder, learn: Learn) -> None:
     before = copy.deepcopy(model.state_dict())
-    history = train(
-        model,
-        TrainingData.of(load_split(data, "train")),
-        Standard(),
-        TrainingConfig(epochs=0, batch_size=16, learning_rate=0.1),
-        language=Language(),
-        seed=0,
-        state_file=tmp_path / "state.pt",
-    )
+    history = learn(Standard(), TrainingConfig(epochs=0, batch_size=16, learning_rate=0.1))
     assert history == []
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
