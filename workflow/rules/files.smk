@@ -2,6 +2,7 @@
 
 import os
 
+
 def prepared_files():
     """All files of the prepared dataset."""
     return expand(
