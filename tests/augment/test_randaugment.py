@@ -179,6 +179,18 @@ def test_half_of_the_drawn_operations_are_applied() -> None:
         assert abs(same - expected) < 4 * math.sqrt(expected * (1 - expected) / len(images))
 
 
+def test_what_is_left_out_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def noting(name: str) -> Any:
+        return lambda picture, strength: seen.append(name) or picture
+
+    kinds = {name: noting(name) for name in ("one", "other", "third")}
+    monkeypatch.setattr("mmrobust.augment.randaugment.OPERATIONS", kinds)
+    augmented(noise(60), leave_out=["other"])
+    assert set(seen) == {"one", "third"}
+
+
 def test_magnitude_is_a_tenth_of_the_strength(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[float] = set()
 
@@ -261,6 +273,8 @@ def test_a_crop_is_enlarged_bicubically() -> None:
         ({"crop_scale": [0.5, 1.5]}, r"randaugment.crop_scale.1: .*less than or equal to 1"),
         ({"magnitude": 11}, r"randaugment.magnitude: .*less than or equal to 10"),
         ({"operations": 0}, r"randaugment.operations: "),
+        ({"leave_out": ["shear"]}, r"leave_out: 'shear'; .*shear_x"),
+        ({"leave_out": list(OPERATIONS)}, r"leave_out: must leave an operation to draw"),
     ],
 )
 def test_impossible_fields_are_told(fields: dict[str, Any], message: str) -> None:

@@ -15,6 +15,7 @@ from mmrobust.augment.chunks import CHUNK_ITEMS, Job, build_augmenter, make_chun
 from mmrobust.augment.run import augment_data
 from mmrobust.data.augmented import FILES, load_augmented
 from mmrobust.data.prepared import load_split
+from mmrobust.data.scenes.grammar import Propositions
 from mmrobust.data.truth import truth_of
 from mmrobust.errors import UserError
 
@@ -151,12 +152,12 @@ def test_a_model_that_says_nothing_leaves_the_first_caption(
 def test_blanks_become_single_spaces(
     data: Path, augment: Augment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "mmrobust.augment.scenes_paraphrase.misalign_captions",
-        lambda spoken, *_, **__: [f"  {text.replace(' ', '  ')}\n" for text in spoken],
-    )
+    def spaced(meant: Propositions, *_: object, **__: object) -> list[str]:
+        return ["  a  red ring\n"] * len(meant.colour)
+
+    monkeypatch.setattr("mmrobust.augment.scenes_paraphrase.speak", spaced)
     for caption in augment("scenes_paraphrase", n=1).items["caption"]:
-        assert caption == " ".join(caption.split())
+        assert caption == "a red ring"
 
 
 def test_chunks_cover_every_item_once() -> None:

@@ -18,8 +18,8 @@ from mmrobust.training.pairs import TrainingData
 NONE = np.empty(0, dtype=np.int64)
 
 
-def first_captions() -> tuple[list[str], SceneArrays]:
-    dataset = build_dataset(DATASET)
+def first_captions(**changed: float) -> tuple[list[str], SceneArrays]:
+    dataset = build_dataset({**DATASET, **changed})
     scenes = dataset.image_scenes("train", seed=DATA_SEED)  # type: ignore[attr-defined]
     captions = dataset._captions(  # type: ignore[attr-defined]
         "train",
@@ -87,6 +87,21 @@ def test_more_misalignment_moves_the_same_items_and_more(augment: Augment) -> No
     assert (few["caption"][kept] == many["caption"][kept]).all()
 
 
+def test_a_misaligned_item_paraphrases_one_other_caption_in_all_passes(augment: Augment) -> None:
+    captions, _ = first_captions()
+    items = augment("scenes_paraphrase", n=2, misaligned=0.5).items
+    donors = items["source_caption"].to_numpy() // 3
+    assert np.array_equal(donors[:300], donors[300:])
+    own = donors == items["item"].to_numpy()
+    assert np.array_equal(own, items["true"].to_numpy() == 1)
+    said, meant = (
+        parse_all(texts) for texts in (items["caption"].tolist(), [captions[of] for of in donors])
+    )
+    for name in ("colour", "shape", "size"):
+        ours, theirs = (np.sort(getattr(of, name)) for of in (said, meant))
+        assert np.array_equal(ours, theirs)
+
+
 def test_words_shift_and_nothing_else(augment: Augment) -> None:
     near = augment("scenes_paraphrase", n=1).items["caption"].tolist()
     far = augment("scenes_paraphrase", n=1, rare_word_rate=1.0).items["caption"].tolist()
@@ -115,7 +130,7 @@ def test_a_captioner_errs_as_often_as_it_is_told(augment: Augment) -> None:
 
 def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
     captions, scenes = first_captions()
-    imagined = scenes_of(captions, np.random.default_rng(0), taken=NONE)
+    imagined = scenes_of(captions, np.random.default_rng(0), detail=0.8, taken=NONE)
     assert are_true(captions, imagined).all()
     for array in (imagined.colour, imagined.shape):
         for row, count in zip(array.tolist(), imagined.n_objects.tolist(), strict=True):
@@ -128,13 +143,25 @@ def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
     open_background = said.background < 0
     same = imagined.background[open_background] == scenes.background[open_background]
     assert 0.05 < same.mean() < 0.5  # a quarter by chance
-    assert imagined.n_objects.mean() > (said.colour >= 0).sum(axis=1).mean()
+
+
+@pytest.mark.parametrize("detail", [0.2, 0.8])
+def test_an_imagined_scene_has_as_many_objects_as_the_speaker_leaves_out(detail: float) -> None:
+    captions, scenes = first_captions(detail=detail)
+    imagined = scenes_of(captions, np.random.default_rng(0), detail=detail, taken=NONE)
+    mentions = (parse_all(captions).colour >= 0).sum(axis=1)
+    left_out = [drawn.n_objects - mentions for drawn in (scenes, imagined)]
+    assert min(left_out[1]) >= 0
+    shares = [[np.mean(of == number) for number in range(3)] for of in left_out]
+    assert shares[0] == pytest.approx(shares[1], abs=0.11 if detail < 0.5 else 0.03)
+    assert (shares[0][0] < 0.8) == (detail < 0.5)
 
 
 def test_no_scene_that_is_held_out_is_imagined() -> None:
     captions, _ = first_captions()
-    free = graph_keys(scenes_of(captions, np.random.default_rng(0), taken=NONE))
-    kept = graph_keys(scenes_of(captions, np.random.default_rng(0), taken=free[::2]))
+    free = graph_keys(scenes_of(captions, np.random.default_rng(0), detail=0.8, taken=NONE))
+    rest = scenes_of(captions, np.random.default_rng(0), detail=0.8, taken=free[::2])
+    kept = graph_keys(rest)
     assert not np.isin(kept, free[::2]).any()
     assert np.isin(kept, free).any()
 
@@ -144,9 +171,11 @@ def test_pictures_of_captions_keep_clear_of_the_other_splits(
 ) -> None:
     seen: list[np.ndarray] = []
 
-    def watched(captions: list[str], rng: np.random.Generator, *, taken: np.ndarray) -> SceneArrays:
+    def watched(
+        captions: list[str], rng: np.random.Generator, *, detail: float, taken: np.ndarray
+    ) -> SceneArrays:
         seen.append(taken)
-        return scenes_of(captions, rng, taken=taken)
+        return scenes_of(captions, rng, detail=detail, taken=taken)
 
     monkeypatch.setattr("mmrobust.augment.scenes_draw.scenes_of", watched)
     augment("scenes_draw", n=1)

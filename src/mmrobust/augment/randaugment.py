@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mmrobust.augment.base import Augmenter, Generate, Made, Modality, Source, Sources
-from mmrobust.errors import UserError
+from mmrobust.errors import UserError, unknown_name
 from mmrobust.quantities import Fraction, PositiveInt
 
 Operation = Callable[[Tensor, float], Tensor]
@@ -43,6 +43,7 @@ class RandAugment(Augmenter):
 
     Fields:
         operations: how many are drawn for a picture.
+        leave_out: names of operations that are not drawn.
         magnitude: 0..10, how strong they are; BLIP's 5 by default (ALBEF: 7). At 0, shears,
             translations, rotation, brightness and sharpness change nothing.
         crop_scale: smallest and largest share of the area that a random crop keeps before the
@@ -53,7 +54,7 @@ class RandAugment(Augmenter):
         light: autocontrast, equalize, brightness and sharpness act on the value of HSV, and the
             channels follow in proportion. The released code acts on each channel, and then
             equalizing two colours, or brightening orange until red is cut off, changes hues.
-            Words for lightness ("dark") may become false all the same.
+            Words for lightness ("dark") may become false all the same: `leave_out` is for them.
         brightness, sharpness: the factor is 1 plus or minus 0.09 * magnitude. The released code
             has 0.1 + 0.18 * magnitude: nearly black at 0, no change at BLIP's 5.
         translation: by magnitude / 384 of the side, as the released code's pixels are of pictures
@@ -69,6 +70,7 @@ class RandAugment(Augmenter):
     writes: ClassVar[Modality] = "image"
 
     operations: PositiveInt = 2
+    leave_out: tuple[str, ...] = ()
     magnitude: Annotated[int, Field(ge=0, le=_MAX_MAGNITUDE)] = 5
     crop_scale: tuple[Fraction, Fraction] = (1.0, 1.0)
     horizontal_flip: bool = False
@@ -80,6 +82,16 @@ class RandAugment(Augmenter):
                 "augmentations: randaugment: crop_scale: must be two shares of the area above 0, "
                 f"the smaller first (got {low}, {high})"
             )
+        for name in self.leave_out:
+            if name not in OPERATIONS:
+                raise unknown_name("operation in randaugment: leave_out:", name, OPERATIONS)
+        if not self._names():
+            raise UserError(
+                "augmentations: randaugment: leave_out: must leave an operation to draw"
+            )
+
+    def _names(self) -> list[str]:
+        return [name for name in OPERATIONS if name not in self.leave_out]
 
     def open(self, source: Source) -> Generate:
         """Look at the training pictures."""
@@ -97,7 +109,7 @@ class RandAugment(Augmenter):
             picture = random_crop(picture, rng, self.crop_scale)
         if self.horizontal_flip and rng.random() < 0.5:
             picture = F.horizontal_flip(picture)
-        names = list(OPERATIONS)
+        names = self._names()
         for _ in range(self.operations):
             name, applied = names[rng.integers(len(names))], rng.random() < _APPLIED
             strength = float(rng.choice([-1.0, 1.0])) * self.magnitude / _MAX_MAGNITUDE

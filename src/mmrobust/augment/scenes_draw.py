@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from scipy import stats
 
 from mmrobust.augment.base import Generate, Made, Modality, Source, Sources
 from mmrobust.augment.training_scenes import ScenesPictures, scenes_dataset
@@ -30,7 +31,8 @@ class ScenesDraw(ScenesPictures):
     """A picture of a scene of which the item's first caption is true, and which may be another.
 
     Stands for text-to-image generation: what the caption leaves open (sizes, background, places
-    and objects that it doesn't mention) is drawn.
+    and objects that it doesn't mention) is drawn, as likely as it is where the dataset's speaker
+    says no more.
     """
 
     reads: ClassVar[Modality] = "caption"
@@ -44,18 +46,24 @@ class ScenesDraw(ScenesPictures):
         def generate(sources: Sources, rng: np.random.Generator) -> Made:
             imagination, choice = rng.spawn(2)
             captions = [source.split.captions[row] for row in sources.captions]
-            imagined = scenes_of(captions, imagination, taken=held_out)
+            imagined = scenes_of(captions, imagination, detail=dataset.detail, taken=held_out)
             return self.render(captions, imagined, dataset, rng, choice)
 
         return generate
 
 
-def scenes_of(captions: Sequence[str], rng: np.random.Generator, *, taken: IntArray) -> SceneArrays:
-    """Draw a scene of which each caption is true; what it leaves open is as in `draw_scenes`.
+def scenes_of(
+    captions: Sequence[str], rng: np.random.Generator, *, detail: float, taken: IntArray
+) -> SceneArrays:
+    """Draw a scene of which each caption is true, as the one that it was said of is distributed.
+
+    What the caption leaves open is as in `draw_scenes`, and an object is seldom left out: a scene
+    is kept as often as the speaker of `draw_propositions` mentions no more of its objects.
 
     Args:
         captions: C captions.
         rng: source of all choices.
+        detail: of the speaker, in 0..1.
         taken: keys of graphs that aren't drawn: those of the splits that are held out.
 
     Raises:
@@ -63,12 +71,14 @@ def scenes_of(captions: Sequence[str], rng: np.random.Generator, *, taken: IntAr
     """
     said = parse_all(captions)
     mentions = (said.colour >= 0).sum(axis=1)
+    spoken = stats.binom(np.arange(MAX_OBJECTS), 1 - (1 - detail) ** 3)
     scenes = draw_scenes(len(captions), rng)
     todo = np.arange(len(captions))
     for _ in range(_MAX_REDRAWS):
         drawn = draw_scenes(len(todo), rng)
         tried = _with_what_is_said(drawn, said.take(todo), rng)
-        fits = (drawn.n_objects >= mentions[todo]) & are_true(
+        likely = spoken.pmf(mentions[todo, None] - 1)[np.arange(len(todo)), drawn.n_objects - 1]
+        fits = (rng.random(len(todo)) < likely) & are_true(
             [captions[row] for row in todo.tolist()], tried
         )
         fits &= ~np.isin(graph_keys(tried), taken)
