@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrobust.attacks.run import evaluation_mode
 from mmrobust.models.base import ProjectingEncoder
-from mmrobust.training.base import ContrastiveMethod, Setting, TrainingBatch
+from mmrobust.training.base import ContrastiveMethod, Setting, Towers, TrainingBatch
 from mmrobust.training.image_adversary import ImageAdversary
 from mmrobust.training.losses import pair_loss
 
@@ -18,14 +18,17 @@ class TeCoA(ImageAdversary, ContrastiveMethod):
     """Text-guided contrastive adversarial training, Mao et al. 2023, arXiv:2212.07016, sec. 3.
 
     The image is driven to raise the contrastive loss against clean text, and the model learns
-    from that image with that text. Released code: eps 2/255, step 1/255, 5 steps (its README: 2).
+    from that image with that text. The image tower of a pretrained model is tuned alone; a model
+    trained from scratch needs `towers: both`. Released code: eps 2/255, step 1/255, 5 steps (its
+    README: 2).
 
     Deviations:
         The paper classifies: its text is one prompt a class. Here the text is each image's own
         caption and the negatives are the captions of the other images in the batch, as in
-        retrieval. The paper tunes a pretrained image tower alone (`towers: image`); a model
-        trained from scratch has no use for a frozen random text tower, so both train.
+        retrieval.
     """
+
+    towers: Towers = "image"
 
     def losses(
         self, model: ProjectingEncoder, batch: TrainingBatch, setting: Setting
