@@ -269,6 +269,7 @@ def _ensemble() -> Schema:
         "properties": {
             "threat_model": {"type": "string"},
             "members": _names(),
+            "direction": {"enum": ["i2t", "t2i"]},
             "items": {"type": "integer", "minimum": 1},
             "defences": _names(),
         },

@@ -11,7 +11,7 @@ import pytest
 
 from mmrobust.evaluation.ensembles import WorstCase
 from mmrobust.evaluation.metrics import cell_rates
-from mmrobust.evaluation.retrieval import Embeddings, of_items
+from mmrobust.evaluation.retrieval import DIRECTIONS, Embeddings, of_items
 
 World = Callable[..., Embeddings]
 Ranks = Callable[..., pd.DataFrame]
@@ -128,6 +128,16 @@ def test_standing_items_shrink_and_the_last_member_meets_just_these(
     assert seen == [[ITEMS[3], *ITEMS[5:]]]
     assert worst.standing == {"first": 5, "second": 4, "third": 0, "fourth": 0}
     assert worst.items_standing() == []
+
+
+def test_items_stand_by_the_queries_that_the_ensemble_is_about(clean: pd.DataFrame) -> None:
+    start = of_items(clean, [2, 3])
+    fallen = (start["image"] == 2) == (start["direction"] == "i2t")
+    start["rank"] = np.where(fallen, max(KS) + 1, max(KS)).astype(np.int32)
+    standing = {
+        of: WorstCase(start, max(KS), direction=of).items_standing() for of in (*DIRECTIONS, None)
+    }
+    assert standing == {"i2t": [3], "t2i": [2], None: [2, 3]}
 
 
 def test_an_item_that_is_lost_from_the_start_is_not_attacked(clean: pd.DataFrame) -> None:

@@ -10,11 +10,9 @@ import pytest
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.data.prepare import build_dataset
 from mmrobust.data.scenes.lexicon import lexicon
-from mmrobust.data.scenes.vocabulary import VOCABULARY
-from mmrobust.evaluation.hard_negatives import hard_negative_accuracy, hard_negatives
+from mmrobust.evaluation.hard_negatives import hard_negatives, rare_word_pairs, reading_checks
 from mmrobust.intervals import Resampling
 
-COMMON = {concept[0] for concepts in VOCABULARY.values() for concept in concepts}
 KINDS = Language(
     synonyms={"red": ["crimson"], "crimson": ["red"]},
     alternatives={"red": ["crimson", "blue"], "crimson": ["red", "blue"], "ring": ["star"]},
@@ -47,13 +45,23 @@ def test_negatives_are_false_where_truth_is_decided() -> None:
     assert set(found[30:]) == {None}
 
 
-def test_in_scenes_nearly_every_caption_has_a_false_twin() -> None:
+def scenes_captions() -> tuple[list[str], list[int], Language]:
     section = {"name": "scenes", "splits": {"train": 4, "dev": 4, "test": 60}, "image_size": 24}
     dataset: Any = build_dataset(section)
     words = lexicon()
     language = Language(**vars(words), is_true=dataset.truth("test", seed=0))
     captions = dataset._captions("test", dataset.scenes(seed=0)["test"], seed=0)
-    owner = np.repeat(np.arange(60), 5).tolist()
+    return captions, np.repeat(np.arange(60), 5).tolist(), language
+
+
+def is_rare(word: str, captions: list[str], language: Language) -> bool:
+    spoken = [heard for caption in captions for heard in caption.split()]
+    same = language.synonyms.get(word, ())
+    return any(spoken.count(other) > spoken.count(word) for other in same)
+
+
+def test_in_scenes_nearly_every_caption_has_a_false_twin() -> None:
+    captions, owner, language = scenes_captions()
     found = hard_negatives(captions, owner, language)
     assert sum(text is None for text in found) <= 3
     told = [(a, b, image) for a, b, image in zip(captions, found, owner, strict=True) if b]
@@ -67,15 +75,43 @@ def test_in_scenes_nearly_every_caption_has_a_false_twin() -> None:
         *articles, (old, new) = changed
         assert len(changed) <= 2
         assert all({a, b} == {"a", "an"} for a, b in articles)
-        assert new not in words.synonyms[old]
+        assert new not in language.synonyms[old]
         spoken = after.split()
         for article, word in itertools.pairwise(spoken):
             if article in ("a", "an"):
                 assert (article == "an") == (word[0] in "aeiou")
-        rare.append([word not in COMMON for word in (old, new)])
-    before_and_after = np.mean(rare, axis=0)
-    assert before_and_after[0] > 0.2
-    assert before_and_after[0] == pytest.approx(before_and_after[1], abs=0.01)
+        rare.append([is_rare(word, captions, language) for word in (old, new)])
+    assert np.mean(rare) > 0.02
+    assert all(old == new for old, new in rare)
+
+
+def test_a_rare_word_stands_where_a_common_one_was_right_and_wrong() -> None:
+    captions, owner, language = scenes_captions()
+    found = rare_word_pairs(captions, owner, language)
+    assert sum(pair is None for pair in found) <= 3
+    told = [row for row, pair in enumerate(found) if pair is not None]
+    images = [owner[row] for row in told]
+    for side, true in enumerate((True, False)):
+        texts = [pair[side] for pair in found if pair is not None]
+        assert (language.require_truth()(texts, images) == true).all()
+    for row in told:
+        right, wrong = found[row] or ("", "")
+        words = [text.split() for text in (captions[row], right, wrong)]
+        *_, (old, same, other) = [of for of in zip(*words, strict=True) if len(set(of)) > 1]
+        assert same in language.synonyms[old]
+        assert other not in (old, *language.synonyms[old])
+        rare = [is_rare(word, captions, language) for word in (old, same, other)]
+        assert rare == [False, True, True]
+
+
+def test_without_kinds_a_rare_word_has_a_rare_opposite_or_no_twin() -> None:
+    language = Language(
+        synonyms={"big": ["vast"], "small": ["tiny"], "vast": ["big"], "tiny": ["small"]},
+        antonyms={"big": ["small", "tiny"], "vast": ["small", "tiny"], "hot": ["cold"]},
+    )
+    captions = ["a big house", "a small house", "a hot house"]
+    found = rare_word_pairs(captions, [0, 1, 2], language)
+    assert found == [("a vast house", "a tiny house"), None, None]
 
 
 class Meaning:
@@ -102,9 +138,7 @@ def accuracy(hears: set[str]) -> dict[str, Any]:
     subject: Any = Meaning(hears)
     language = Language(alternatives={"red": ["blue"], "ring": ["star"], "star": ["ring"]})
     resampling = Resampling(n_resamples=50, confidence=0.95, generator=np.random.default_rng(0))
-    found = hard_negative_accuracy(subject, language, resampling)
-    assert found is not None
-    return found
+    return reading_checks(subject, language, resampling)["hard_negatives"]
 
 
 @pytest.mark.parametrize(
@@ -121,4 +155,27 @@ def test_a_model_that_ignores_words_is_found_out(hears: set[str], value: float) 
 def test_without_negatives_there_is_no_value() -> None:
     subject: Any = Meaning(set())
     resampling = Resampling(n_resamples=50, confidence=0.95, generator=np.random.default_rng(0))
-    assert hard_negative_accuracy(subject, Language(), resampling) is None
+    assert reading_checks(subject, Language(), resampling) == {}
+
+
+@pytest.mark.parametrize(
+    ("hears", "rare"), [({"red", "ring", "star"}, 0.0), ({"red", "ring", "star", "crimson"}, 1.0)]
+)
+def test_a_model_that_passes_over_rare_words_is_found_out(hears: set[str], rare: float) -> None:
+    subject: Any = Meaning(hears)
+    subject.words = lambda heard: np.array(
+        [bool(heard & {"red", "crimson"}), *(word in heard for word in ("blue", "ring", "star"))],
+        np.float32,
+    )
+    language = Language(
+        synonyms={"red": ["crimson"], "crimson": ["red"], "blue": ["azure"], "azure": ["blue"]},
+        alternatives={"red": ["blue"], "crimson": ["azure", "blue"], "ring": ["star"]},
+    )
+    subject.split.captions = ["a red ring", "a red star", "a blue one"]
+    subject.split.caption_image = np.array([0, 1, 1])
+    subject.clean_text = subject.embed_attacked(subject.split.captions)
+    resampling = Resampling(n_resamples=50, confidence=0.95, generator=np.random.default_rng(0))
+    found = reading_checks(subject, language, resampling)
+    assert found["rare_hard_negatives"]["value"] == rare
+    assert found["rare_hard_negatives"]["n"] == 2
+    assert found["hard_negatives"]["value"] == 1.0

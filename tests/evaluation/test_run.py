@@ -162,7 +162,7 @@ def test_every_cell_is_written_with_its_budget_recounted(whole: Path) -> None:
     records = {name: cell(whole, name).record for name in CELLS}
     assert not (whole / "cells" / "last.json").exists()
     assert records["clean"]["threat_model"] is None
-    assert records["clean"]["checks"].keys() == {"hard_negatives"}
+    assert set(records["clean"]["checks"]) == {"hard_negatives", "rare_hard_negatives"}
     assert records["clean"]["checks"]["hard_negatives"]["n"] == 100
     assert records["pgd"]["threat_model"] == {
         "name": "image",
@@ -214,7 +214,10 @@ def test_an_attack_on_some_items_has_their_own_pair_outcomes(whole: Path, data: 
 
 def test_an_ensemble_is_at_or_below_its_members(whole: Path) -> None:
     strongest = cell(whole, "strongest")
-    assert strongest.record["attack_config"] == {"ensemble": ["pgd", "some", "sga", "last"]}
+    assert strongest.record["attack_config"] == {
+        "ensemble": ["pgd", "some", "sga", "last"],
+        "direction": "both",
+    }
     assert strongest.record["protocols"] == ["own_pair"]
     assert set(strongest.outcomes["image"]) == set(drawn_items(20, 12))
     standing = strongest.record["checks"]["standing"]

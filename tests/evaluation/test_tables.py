@@ -162,6 +162,22 @@ def test_truth_of_captions_is_a_row_without_k(
     assert (row.attacked_images, row.images, row.attack_method) == ("5", "12", "")
 
 
+@pytest.mark.parametrize("direction", ["i2t", "t2i"])
+def test_an_ensemble_about_one_direction_has_no_rows_of_the_other(
+    root: Path, tmp_path: Path, make: Callable[..., Cell], direction: str
+) -> None:
+    cell = make("mat", 0, "ensemble")
+    cell.record["attack_config"]["direction"] = direction
+    write_cell(cell_path(root, defence="mat", seed=0, attack="ensemble"), cell)
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    table = pd.read_csv(tmp_path / "m.csv", dtype=str, keep_default_na=False)
+    rows = table[table["attack"] == "ensemble"]
+    assert set(rows["direction"]) == set(rows["worst_case"]) == {direction}
+    others = table[table["attack"] != "ensemble"]
+    assert set(others["direction"]) == {"i2t", "t2i"}
+    assert set(others["worst_case"]) == {""}
+
+
 def test_flags_have_a_table_of_their_own(
     root: Path, tmp_path: Path, make: Callable[..., Cell]
 ) -> None:

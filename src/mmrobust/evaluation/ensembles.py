@@ -4,6 +4,9 @@ Items don't interact under own_pair, so an attacker who has several attacks may 
 the perturbation that ranks its answer lowest: never weaker than one perturbation for an item and
 all its queries. Up to the largest k of a study the recall of an ensemble is exact: a member that
 is run on standing items only can rank a fallen one lower still, which no recall shows.
+
+An ensemble may be about the queries of one direction. Then members are not run on an item of which
+those have fallen, and the outcomes of the other queries are no worst case.
 """
 
 from __future__ import annotations
@@ -28,16 +31,20 @@ class WorstCase:
     Fields:
         outcomes: own_pair outcomes of the ensemble's items.
         max_k: an item stands while any of its queries has an answer within rank `max_k`.
+        direction: of the queries that an item stands by; None for both.
         standing: member -> items that still stood after it.
     """
 
     outcomes: pd.DataFrame
     max_k: int
+    direction: str | None = None
     standing: dict[str, int] = field(default_factory=dict)
 
     def items_standing(self) -> list[int]:
         """Rows of images that no member has felled yet, ascending."""
         stands = self.outcomes[self.outcomes["rank"] <= self.max_k]
+        if self.direction is not None:
+            stands = stands[stands["direction"] == self.direction]
         return sorted(stands["image"].unique().tolist())
 
     def add(self, member: str, outcomes: pd.DataFrame) -> None:

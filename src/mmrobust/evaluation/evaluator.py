@@ -29,7 +29,7 @@ from mmrobust.evaluation.cells import (
 from mmrobust.evaluation.crafting import UNKNOWN, Crafted, craft
 from mmrobust.evaluation.ensembles import WorstCase
 from mmrobust.evaluation.examples import attacked_examples
-from mmrobust.evaluation.hard_negatives import hard_negative_accuracy
+from mmrobust.evaluation.hard_negatives import reading_checks
 from mmrobust.evaluation.retrieval import of_items, split_ranks
 from mmrobust.evaluation.store import CellStore
 from mmrobust.evaluation.subject import Subject, drawn_items, load_language, load_subject
@@ -209,8 +209,7 @@ class Evaluator:
     def _compute_clean(self) -> tuple[Cell, pd.DataFrame]:
         ranks = split_ranks(self.target.embeddings(), gallery_images=self.config.gallery_images)
         resampling = interval_resampling(self.origin, self.config)
-        words = hard_negative_accuracy(self.target, self.language, resampling)
-        checks = {} if words is None else {"hard_negatives": words}
+        checks = reading_checks(self.target, self.language, resampling)
         cell = self._cell(CLEAN, ranks.assign(caption_true=UNKNOWN), checks=checks)
         return cell, pd.DataFrame(columns=SCHEMA.names)
 
@@ -235,7 +234,8 @@ class Evaluator:
         section = self.cfg["ensembles"][name]
         n_images = len(self.split.images)
         items = drawn_items(n_images, section.get("items", n_images))
-        worst = WorstCase(of_items(self.clean.outcomes, items), max(self.config.ks))
+        clean = of_items(self.clean.outcomes, items)
+        worst = WorstCase(clean, max(self.config.ks), direction=section.get("direction"))
         for member in section["members"]:
             if member in self.cells:
                 worst.add(member, self.cells[member].outcomes)
@@ -247,7 +247,10 @@ class Evaluator:
         cell = self._cell(
             name,
             worst.outcomes,
-            attack_config={"ensemble": list(section["members"])},
+            attack_config={
+                "ensemble": list(section["members"]),
+                "direction": section.get("direction", "both"),
+            },
             threat_model=section["threat_model"],
             checks={"standing": worst.standing},
         )

@@ -27,7 +27,7 @@ THREAT_MODEL_KEYS = ("name", "knowledge", "source", "image", "text")
 IMAGE_BUDGET_KEYS = ("norm", "eps")
 TEXT_BUDGET_KEYS = ("words", "characters", "keeps_truth")
 SHARE_KEYS = ("value", "low", "high", "n", "interval")
-SHARES = ("captions_true", "hard_negatives")
+SHARES = ("captions_true", "hard_negatives", "rare_hard_negatives")
 """Checks that are shares with an interval."""
 FLAG_KEYS = ("flag", "raised", "value", "low", "high", "against", "n", "says")
 

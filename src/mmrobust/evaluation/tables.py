@@ -17,7 +17,7 @@ from mmrobust.parts import Only, is_run
 COLUMNS = [
     *("study", "dataset", "source_resolution", "defence", "seed", "attack", "threat_model"),
     *("attack_method", "knowledge", "source", "image_norm", "image_eps"),
-    *("text_words", "text_characters", "keeps_truth", "curve"),
+    *("text_words", "text_characters", "keeps_truth", "worst_case", "curve"),
     *("protocol", "direction", "labels", "gallery_images", "metric", "k"),
     *("value", "low", "high", "n", "successes", "interval", "confidence"),
     *("images", "captions", "attacked_images", "gallery_captions", "positives_per_query"),
@@ -46,9 +46,11 @@ def tabulate(
     Args:
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
         csv: gets one row a metric of a cell, those of the main gallery size first. What a cell
-            has no value for is empty (an ensemble has no method). Two metrics have no k: the
-            share of attacked captions that are still true, `caption_truth`, and that of captions
-            preferred to their hard negatives, `hard_negative_accuracy`.
+            has no value for is empty (an ensemble has no method). Metrics without k are shares: of
+            attacked captions that are still true, `caption_truth`, and of captions preferred to
+            their hard negatives, `hard_negative_accuracy`, and `rare_hard_negative_accuracy` of
+            those said with a rare word. `worst_case` is empty but for ensembles: the direction of
+            the queries that one is about, i2t or t2i, or both; it has no rows of the other.
         json: gets the summary, see `summarise`.
         flags: gets one row a flag of a cell, raised or not, see `flags.flag_cells`.
         defences: those of the study in its order; cells of others, left from an earlier form of
@@ -111,6 +113,8 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     galleries = {of["gallery_images"]: of for of in counts["galleries"]}
     rows = []
     for metric in [*record["metrics"], *_shares(record)]:
+        if about["worst_case"] not in (None, "both", metric["direction"]):
+            continue
         gallery = galleries[metric["gallery_images"]]
         of_gallery = {
             "gallery_captions": gallery["gallery_captions"],
@@ -134,7 +138,14 @@ def _of_attack(record: dict[str, Any]) -> dict[str, Any]:
         "text_words": text.get("words"),
         "text_characters": text.get("characters"),
         "keeps_truth": text.get("keeps_truth"),
+        "worst_case": _worst_case(record),
     }
+
+
+def _worst_case(record: dict[str, Any]) -> str | None:
+    """Direction of the queries that an ensemble is about; None for what is none."""
+    config = record["attack_config"]
+    return config.get("direction", "both") if "ensemble" in config else None
 
 
 def _shares(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -142,6 +153,7 @@ def _shares(record: dict[str, Any]) -> list[dict[str, Any]]:
     metrics = {
         "captions_true": ("caption_truth", "t2i"),
         "hard_negatives": ("hard_negative_accuracy", "i2t"),
+        "rare_hard_negatives": ("rare_hard_negative_accuracy", "i2t"),
     }
     return [
         {
