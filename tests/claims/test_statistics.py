@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmrobust.claims.statistics import Difference, Estimate, Measure, Selection, Side
+from mmrobust.claims.statistics import Difference, Estimate, Measure, Selection, Side, Trend
 from mmrobust.claims.verdicts import verdict
 from mmrobust.evaluation.cells import Cell, cell_path, read_cell
 from mmrobust.intervals import BOOTSTRAP, EXACT, Resampling
@@ -41,7 +41,7 @@ def cells_of(root: Path, write: Write, right: Right) -> dict[Selection, list[Cel
     return found
 
 
-def estimated(statistic: Difference, cells: Mapping[Selection, Sequence[Cell]]) -> Estimate:
+def estimated(statistic: Difference | Trend, cells: Mapping[Selection, Sequence[Cell]]) -> Estimate:
     resampling = Resampling(n_resamples=500, confidence=0.95, generator=np.random.default_rng(1))
     return statistic.estimate(cells, resampling)
 
@@ -123,4 +123,43 @@ def test_a_tie_of_means_is_no_gain(tmp_path: Path, write_made_up_cell: Write) ->
     cells = cells_of(tmp_path, write_made_up_cell, right)
     found = estimated(difference(["eda", "paraphrase", "caption"], ["mat"]), cells)
     assert found.per_seed == (0.0,)
+    assert verdict(found, 0.0) == "inconclusive"
+
+
+def trend(*defences: str) -> Trend:
+    return Trend(measure=IN_GALLERY, along=Side(defences=defences, attack="sga"))
+
+
+def test_a_trend_is_the_linear_contrast(tmp_path: Path, write_made_up_cell: Write) -> None:
+    right = {"none": [20, 60], "little": [60, 60], "half": [50, 60], "all": [100, 20]}
+    cells = cells_of(tmp_path, write_made_up_cell, right)
+    found = estimated(trend("none", "little", "half", "all"), cells)
+    # (3 * 100 + 50) / 4 less (3 * 20 + 60) / 4, and a fall, of 200.
+    assert found.per_seed == pytest.approx((57.5 / 200, -30 / 200), abs=1e-15)
+    assert found.value == pytest.approx(13.75 / 200, abs=1e-15)
+    assert found.interval is not None
+    assert found.interval.low < found.per_seed[1] < found.per_seed[0] < found.interval.high
+    three = estimated(trend("none", "half", "all"), cells)
+    two = estimated(difference(["all"], ["none"]), cells)
+    assert three.per_seed == two.per_seed  # the middle of three has no weight
+    assert trend("none", "all").describe() == (
+        "trend of i2t recall at 1 (full_gallery, one_image) along none, all under sga"
+    )
+
+
+def test_a_trend_is_proportional_to_the_fitted_slope(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    right = {name: [value] for name, value in zip("abcde", (31, 90, 40, 77, 120), strict=True)}
+    cells = cells_of(tmp_path, write_made_up_cell, right)
+    recalls = np.array([31, 90, 40, 77, 120]) / 200
+    slope = np.polyfit(np.arange(5), recalls, 1)[0]
+    straight = estimated(trend(*"abcde"), cells).value
+    assert straight == pytest.approx(slope * 10 / 3)  # sum of squares 40 over 2 and positive 6
+
+
+def test_a_trend_of_equals_is_no_verdict(tmp_path: Path, write_made_up_cell: Write) -> None:
+    cells = cells_of(tmp_path, write_made_up_cell, {name: [70, 70] for name in "abc"})
+    found = estimated(trend(*"abc"), cells)
+    assert found.value == 0
     assert verdict(found, 0.0) == "inconclusive"

@@ -15,13 +15,17 @@ from mmrobust.claims.statistics import (
     Selection,
     Side,
     Statistic,
+    Trend,
 )
 from mmrobust.errors import UserError, unknown_name
 from mmrobust.evaluation.retrieval import DIRECTIONS, LABELS, PROTOCOLS
 from mmrobust.yaml_file import read_yaml
 
-STATISTICS: Mapping[str, tuple[type[Difference] | type[RelativeDrop], Mapping[str, type]]] = {
+STATISTICS: Mapping[
+    str, tuple[type[Difference] | type[Trend] | type[RelativeDrop], Mapping[str, type]]
+] = {
     "difference": (Difference, {"a": Side, "b": Side}),
+    "trend": (Trend, {"along": Side}),
     "relative_drop": (RelativeDrop, {"cell": Selection}),
 }
 """Kind of statistic: its class and what it compares. A `Side` may name several defences."""
@@ -128,6 +132,8 @@ def _statistic(value: Any, where: str) -> Statistic:
         name: (_side if of is Side else _selection)(fields[name], f"{where}: {name}")
         for name, of in cells.items()
     }
+    if made is Trend and len(chosen["along"].defences) == 1:
+        raise UserError(f"{where}: along: defence must be a list of at least two")
     return made(measure=measure, **chosen)
 
 

@@ -140,26 +140,36 @@ class Difference:
         return f"difference of {self.measure}: {self.a} - {self.b}"
 
     def estimate(self, cells: CellsBySeed, resampling: Resampling) -> Estimate:
-        """Mean over seeds of the paired difference.
-
-        A side's successes are summed over its defences, and all is counted once for each pair
-        of defences across the sides: numbers stay whole, so that equal differences are equal.
-        Shares of three defences would differ by rounding, and hide that a bootstrap is blind.
-        """
-        found, counts = _paired_successes([cells[of] for of in self.selections()], self.measure)
+        """Mean over seeds of the paired difference."""
         n_a, n_b = len(self.a.defences), len(self.b.defences)
-        ours = [n_b * np.sum(models, axis=0) for models in zip(*found[:n_a], strict=True)]
-        theirs = [n_a * np.sum(models, axis=0) for models in zip(*found[n_a:], strict=True)]
-        asked = n_a * n_b * counts
-        total = asked.sum()
-        per_seed = [float((a - b).sum() / total) for a, b in zip(ours, theirs, strict=True)]
-        return Estimate(
-            value=float(np.mean(per_seed)),
-            interval=difference_interval(ours, theirs, asked, resampling),
-            per_seed=tuple(per_seed),
-            n=int(counts.sum()),
-            images=len(counts),
-        )
+        return _contrast([n_b] * n_a + [-n_a] * n_b, self, cells, resampling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """Whether recall rises along a list of defences, such as those of a sweep.
+
+    The linear contrast: the mean recall of the later half less that of the earlier half, each
+    defence weighted by its distance from the middle of the list. Of recalls that rise in equal
+    steps it is a fixed share of the whole rise, and it is what is left of it if they don't.
+    """
+
+    measure: Measure
+    along: Side
+
+    def selections(self) -> tuple[Selection, ...]:
+        """All of the list."""
+        return self.along.selections()
+
+    def describe(self) -> str:
+        """Name of the recall and the list."""
+        names = ", ".join(self.along.defences)
+        return f"trend of {self.measure} along {names} under {self.along.attack}"
+
+    def estimate(self, cells: CellsBySeed, resampling: Resampling) -> Estimate:
+        """Mean over seeds of the paired contrast."""
+        last = len(self.along.defences) - 1
+        return _contrast([2 * at - last for at in range(last + 1)], self, cells, resampling)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +207,42 @@ class RelativeDrop:
             n=n,
             images=images,
         )
+
+
+def _contrast(
+    weights: Sequence[int],
+    statistic: Difference | Trend,
+    cells: CellsBySeed,
+    resampling: Resampling,
+) -> Estimate:
+    """Mean over seeds of a weighted sum of recalls, over the sum of the weights above 0.
+
+    Args:
+        weights: of the statistic's selections, in order; they add up to 0. Whole, so that recalls
+            that are equal stay equal: rounding would hide that a bootstrap is blind.
+        statistic: whose cells are compared, by its measure.
+        cells: of the selections, one a seed.
+        resampling: number of resamples, confidence and generator.
+    """
+    models = [cells[of] for of in statistic.selections()]
+    found, counts = _paired_successes(models, statistic.measure)
+    sides: list[list[Array]] = []
+    for sign in (1, -1):
+        shares = [max(sign * weight, 0) for weight in weights]
+        sides.append(
+            [np.tensordot(shares, of_seed, axes=1) for of_seed in zip(*found, strict=True)]
+        )
+    ours, theirs = sides
+    asked = sum(weight for weight in weights if weight > 0) * counts
+    total = asked.sum()
+    per_seed = [float((a - b).sum() / total) for a, b in zip(ours, theirs, strict=True)]
+    return Estimate(
+        value=float(np.mean(per_seed)),
+        interval=difference_interval(ours, theirs, asked, resampling),
+        per_seed=tuple(per_seed),
+        n=int(counts.sum()),
+        images=len(counts),
+    )
 
 
 def _paired_successes(

@@ -20,8 +20,11 @@ class Judgement(NamedTuple):
 def verdict(estimate: Estimate, margin: float) -> Verdict:
     """Verdict on "the statistic exceeds the margin"; bounds that touch the margin don't decide.
 
-    The interval is over test images and training seeds. A few seeds say little about others, so
-    they must also all lie on the side of the margin that the interval lies on.
+    With one training seed the interval is over test images alone and the verdict about that
+    training run. With several it resamples them too, and they must all lie on its side of the
+    margin: a few seeds are too few for a bootstrap, which can't reach beyond the lowest and the
+    highest of them, so that its confidence holds where seeds differ less than images do
+    (`benchmarks/claim_coverage.py`).
 
     Args:
         estimate: of the statistic; what is undefined decides nothing.
@@ -38,7 +41,7 @@ def verdict(estimate: Estimate, margin: float) -> Verdict:
 
 
 def holm(judge: Sequence[Callable[[float], Verdict]], *, confidence: float) -> list[Judgement]:
-    """Verdicts on several claims that are all right at once with the given confidence.
+    """Verdicts on several claims that are all right at once, as far as each interval holds.
 
     The step-down procedure of Holm 1979 (Scandinavian Journal of Statistics 6, 65-70), by
     intervals in place of p-values: with m claims open each is judged at error alpha / m; those
