@@ -75,7 +75,7 @@ SUITE: dict[str, dict[str, Any]] = {
         "items": 200,
     },
     "strongest": {
-        "facts": PIXELS | TRUE_WORDS,
+        "facts": PIXELS | TRUE_WORDS | {"worst_case": "both"},
         "kept": (0.01, 0.33, 0.66),
         "items": 200,
     },

@@ -347,3 +347,14 @@ def test_the_same_figure_gives_the_same_bytes(
         for name in ("first", "second")
     )
     assert first == second
+
+
+def test_a_worst_case_of_one_direction_is_drawn_there_alone(suite: pd.DataFrame) -> None:
+    strongest = suite["attack"] == "strongest"
+    one = suite.assign(worst_case=suite["worst_case"].mask(strongest, "i2t"))
+    figure = plot_attack_overview(one[~strongest | (one["direction"] == "i2t")])
+    dots = {line.get_gid() for axes in figure.axes for line in axes.lines}
+    assert "i2t/mat/strongest" in dots
+    assert "t2i/mat/strongest" not in dots
+    assert "t2i/mat/sga" in dots
+    assert not any("missing" in text for text in texts(figure))

@@ -40,6 +40,12 @@ def test_a_run_beside_itself_is_the_same_throughout(record: Path) -> None:
         ({"value": 0.001, "low": 0.0, "high": 0.002}, "apart"),
         ({"value": "", "low": "", "high": ""}, "undefined"),
         ({"n": 17}, "overlap"),
+        ({"high": 0.99}, "overlap"),
+        ({"dataset": "flickr8k"}, "another setting"),
+        ({"image_eps": 8 / 255}, "another setting"),
+        ({"text_words": 4, "value": 0.001}, "another setting"),
+        ({"confidence": 0.5}, "another setting"),
+        ({"attacked_images": 200}, "another setting"),
     ],
 )
 def test_a_measure_that_differs_is_told_how(
@@ -50,6 +56,15 @@ def test_a_measure_that_differs_is_told_how(
     assert first["low"] < 0.9
     found = compare(changed(record, "run", **values), record)
     assert found.counts() == {"same": len(pd.read_csv(record)) - 1, agreement: 1}
+
+
+def test_what_differs_in_the_setting_is_named(record: Path) -> None:
+    other = changed(record, "run", dataset="flickr8k", text_words=4)
+    found = compare(other, record)
+    assert found.table["differs"].tolist()[0] == "dataset text_words"
+    assert set(found.table["differs"][1:]) == {""}
+    (line,) = [of for of in found.lines(metric="recall_at_k", k=1) if "another setting" in of][:1]
+    assert line.endswith("| another setting (dataset text_words)")
 
 
 def test_cells_of_one_run_alone_are_told(record: Path) -> None:

@@ -87,7 +87,9 @@ def test_the_answer_and_the_pictures_come_before_the_verdicts(html: str) -> None
     text = Page(html).text
     answer = text.index("SGA takes the undefended model from 65.7 % to 3.4 % recall at 1")
     best = text.index("MAT keeps the most, 49.6 %")
-    verdicts = text.index("Verdicts: 2 reproduced, 1 contradicted, 1 inconclusive, 1 missing")
+    verdicts = text.index(
+        "Verdicts on one training run each: 2 reproduced, 1 contradicted, 1 inconclusive, 1 missing"
+    )
     assert answer < best < text.index("Pictures") < verdicts < text.index("The claims ledger")
     first, last = html.index("<img"), html.rindex("<img", 0, html.index('<section id="recall"'))
     assert html.index("<h1") < first < last < html.index('<section id="claims"')

@@ -144,6 +144,8 @@ def _draw(
     grid: Grid,
     direction: str,
 ) -> None:
+    if line.facts is not None and line.facts.worst_case not in ("", "both", direction):
+        return
     colours = defence_colours(grid.defences)
     missing: list[str] = []
     drawn: list[float] = []

@@ -17,7 +17,8 @@ class AttackFacts:
     """An attack as its rows of the table describe it, the same for every model.
 
     Fields:
-        ensemble: whether it is the worst case over several attacks.
+        worst_case: of an ensemble, the direction of the queries that it is about, i2t or t2i, or
+            both; empty for what is no worst case over several attacks.
         knowledge: white_box, transfer or query; empty for clean.
         source: what it was crafted on, for transfer.
         norm: of the image budget; empty for none.
@@ -30,7 +31,7 @@ class AttackFacts:
         truth: least and largest share of true captions over the models; None where nobody decided.
     """
 
-    ensemble: bool
+    worst_case: str
     knowledge: str
     source: str
     norm: str
@@ -41,6 +42,18 @@ class AttackFacts:
     images: int
     attacked_images: int
     truth: tuple[float, float] | None
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether it is the worst case over several attacks."""
+        return bool(self.worst_case)
+
+    def worst_case_words(self) -> str:
+        """What it is the worst case of; empty for no ensemble."""
+        if not self.worst_case:
+            return ""
+        whose = "" if self.worst_case == "both" else f"{self.worst_case} "
+        return f"worst case per {whose}query"
 
     @property
     def joint(self) -> bool:
@@ -101,7 +114,7 @@ def attack_facts(metrics: pd.DataFrame) -> dict[str, AttackFacts]:
     rows = pd.concat([transferred, metrics]).drop_duplicates("attack").to_dict("records")
     return {
         row["attack"]: AttackFacts(
-            ensemble=bool(row["knowledge"]) and not row["attack_method"],
+            worst_case=row["worst_case"],
             knowledge=row["knowledge"],
             source=row["source"],
             norm=row["image_norm"],

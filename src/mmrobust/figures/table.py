@@ -18,7 +18,7 @@ CELL = ["defence", "seed", "attack"]
 MEASURE = ["protocol", "direction", "labels", "metric", "k"]
 TEXT = [
     *("study", "dataset", "source_resolution", "defence", "attack", "threat_model"),
-    *("attack_method", "knowledge", "source", "image_norm", "keeps_truth", "curve"),
+    *("attack_method", "knowledge", "source", "image_norm", "keeps_truth", "worst_case", "curve"),
     *("protocol", "direction", "labels", "metric", "interval"),
 ]
 NUMBERS = [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,14 +17,26 @@ KEY = [*CELL, *MEASURE, "gallery_images"]
 OF_RECORD = Path("docs/reference_results")
 """Folder of the results of record, from where the command is given."""
 TABLES = ("metrics.csv", "metrics.csv.gz")
-AGREEMENTS = ("same", "overlap", "apart", "undefined", "only here", "only there")
-"""Equal to the last digit; intervals that overlap; intervals that don't; a value that one of the
-runs doesn't have; a cell that one of the runs doesn't have."""
+SETTING = (
+    *("dataset", "source_resolution", "images", "captions", "attacked_images", "gallery_captions"),
+    *("attack_method", "knowledge", "source", "image_norm", "image_eps", "text_words"),
+    *("text_characters", "keeps_truth", "worst_case", "curve", "confidence"),
+)
+"""What the tables tell of the data, the threat model and the interval behind a measure."""
+AGREEMENTS = (
+    *("same", "overlap", "apart", "undefined", "another setting", "only here", "only there"),
+)
+"""Equal to the last digit, intervals too; intervals that overlap; intervals that don't; a value
+that one of the runs doesn't have; other data, another threat model or confidence under the same
+name; a cell that one of the runs doesn't have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Every measure that either run has: key columns, both values with intervals, agreement."""
+    """Every measure that either run has: key columns, both values with intervals, agreement.
+
+    `differs` names the columns of `SETTING` in which the runs are not alike.
+    """
 
     table: pd.DataFrame
 
@@ -39,7 +52,8 @@ class Comparison:
             where = f"{row['defence']}/seed{row['seed']:.0f}/{row['attack']}"
             how = f"{row['protocol']}, {row['labels']}, galleries of {row['gallery_images']:.0f}"
             here, there = (_percent(row, side) for side in ("here", "there"))
-            yield f"{where} {row['direction']} ({how}): {here} | {there} | {row['agreement']}"
+            agreement = row["agreement"] + (f" ({row['differs']})" if row["differs"] else "")
+            yield f"{where} {row['direction']} ({how}): {here} | {there} | {agreement}"
         told = ", ".join(f"{number} {name}" for name, number in self.counts().items())
         yield f"all measures: {told}"
 
@@ -48,7 +62,9 @@ def compare(here: Path, there: Path | None = None) -> Comparison:
     """Set a run beside another, or beside the numbers of record.
 
     Intervals are about the test images of each run and say nothing of training: two seeds may lie
-    apart without a mistake.
+    apart without a mistake. Those of runs on the same images overlap more often than they would
+    by chance. Fields of attacks and of training are not in the tables, so a difference in them is
+    not told.
 
     Args:
         here: folder of a run, or its `metrics.csv`.
@@ -61,7 +77,7 @@ def compare(here: Path, there: Path | None = None) -> Comparison:
         there = OF_RECORD / (here if here.is_dir() else here.parent).resolve().name
         if not there.is_dir():
             raise UserError(f"{there}: no results of record to compare {here} with; name another")
-    columns = [*KEY, "value", "low", "high", "n"]
+    columns = [*KEY, "value", "low", "high", "n", *SETTING]
     paths = [_table_of(path) for path in (here, there)]
     sides = [read_metrics(path)[columns].reset_index(names="row") for path in paths]
     both = sides[0].merge(
@@ -69,8 +85,11 @@ def compare(here: Path, there: Path | None = None) -> Comparison:
     )
     # A merge of all sorts by key; the order is that of the run, and then that of the other.
     both = both.sort_values(["row_here", "row_there"], ignore_index=True)
+    rows = both.to_dict("records")
+    both["differs"] = [_differs(row) for row in rows]
     both["agreement"] = [_agreement(row) for row in both.to_dict("records")]
-    return Comparison(table=both.drop(columns=["_merge", "row_here", "row_there"]))
+    settings = [f"{name}_{side}" for name in SETTING for side in ("here", "there")]
+    return Comparison(table=both.drop(columns=["_merge", "row_here", "row_there", *settings]))
 
 
 def _table_of(path: Path) -> Path:
@@ -89,19 +108,30 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         comparison.table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _agreement(row: dict[object, object]) -> str:
+def _differs(row: Mapping[Any, Any]) -> str:
+    """Columns of the setting in which a measure of both runs isn't alike."""
+    if row["_merge"] != "both":
+        return ""
+    sides = ((name, row[f"{name}_here"], row[f"{name}_there"]) for name in SETTING)
+    return " ".join(
+        name for name, one, other in sides if one != other and not (pd.isna(one) and pd.isna(other))
+    )
+
+
+def _agreement(row: Mapping[Any, Any]) -> str:
     if row["_merge"] != "both":
         return "only here" if row["_merge"] == "left_only" else "only there"
-    here, there = (float(str(row[f"value_{side}"])) for side in ("here", "there"))
-    if here != here or there != there:  # NaN
-        return "same" if here != here and there != there else "undefined"
-    if here == there and row["n_here"] == row["n_there"]:
+    if row["differs"]:
+        return "another setting"
+    here, there = row["value_here"], row["value_there"]
+    if pd.isna(here) or pd.isna(there):
+        return "same" if pd.isna(here) and pd.isna(there) else "undefined"
+    if all(row[f"{name}_here"] == row[f"{name}_there"] for name in ("value", "n", "low", "high")):
         return "same"
-    low = max(float(str(row["low_here"])), float(str(row["low_there"])))
-    high = min(float(str(row["high_here"])), float(str(row["high_there"])))
-    return "overlap" if low <= high else "apart"
+    low = max(row["low_here"], row["low_there"])
+    return "overlap" if low <= min(row["high_here"], row["high_there"]) else "apart"
 
 
-def _percent(row: dict[object, object], side: str) -> str:
-    value, low, high = (float(str(row[f"{name}_{side}"])) for name in ("value", "low", "high"))
-    return "-" if value != value else f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+def _percent(row: Mapping[Any, Any], side: str) -> str:
+    value, low, high = (row[f"{name}_{side}"] for name in ("value", "low", "high"))
+    return "-" if pd.isna(value) else f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

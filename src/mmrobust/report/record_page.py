@@ -18,7 +18,7 @@ from mmrobust.report.record_tables import (
     recall_tables,
     sweep_tables,
 )
-from mmrobust.report.tables import hard_negatives
+from mmrobust.report.tables import Number, hard_negatives
 from mmrobust.report.words import NOTHING, count, decimal
 
 SETS = (
@@ -125,7 +125,7 @@ def _attacks(record: Record) -> str:
 
 
 def _may(facts: AttackFacts) -> str:
-    parts = ["worst case per query" if facts.ensemble else "", facts.in_brief()]
+    parts = [facts.worst_case_words(), facts.in_brief()]
     if facts.words:
         parts.append(f"captions {'must stay true' if facts.keeps_truth else 'may become false'}")
     return DOT.join(part for part in parts if part)
@@ -155,14 +155,22 @@ def _hard_negatives(record: Record) -> list[str]:
     if not found:
         return []
     rows = [
-        [code(defence), seed or str(record.whole.seeds[0]), f"{of.value} {of.interval}", of.n]
-        for defence, seed, of in found
+        [
+            code(of.defence),
+            of.seed or str(record.whole.seeds[0]),
+            *(_of_n(number) for number in (of.plain, of.rare)),
+        ]
+        for of in found
     ]
     return [
-        "How often the clean model prefers a caption to the same with one word made wrong "
-        "(chance: one half).",
-        table(["defence", "seed", "accuracy, % [interval]", "n"], rows),
+        "How often the clean model prefers a caption to the same with one word made wrong, as it "
+        "is and said with a rare word that is right or wrong (chance: one half).",
+        table(["defence", "seed", "as it is, % [interval]", "rare word, % [interval]"], rows),
     ]
+
+
+def _of_n(number: Number | None) -> str:
+    return NOTHING if number is None else f"{number.value} {number.interval}, n = {number.n}"
 
 
 def _flags(record: Record) -> list[str]:

@@ -152,7 +152,7 @@ class _About:
             return Column(name=label(attack), notes=[])
         notes = [facts.in_brief() if facts.knowledge != "white_box" else ""]
         notes.append(f"{count(facts.attacked_images)} images" if facts.partial else "")
-        notes.append("worst case per query" if facts.ensemble else "")
+        notes.append(facts.worst_case_words())
         if facts.words:
             truth = facts.truth_words()
             notes.append(f"{truth} of captions true" if truth else "")
@@ -192,6 +192,8 @@ def table_rows(
 ) -> list[Row]:
     """One measure of each cell: a row a defence, direction and seed, several after their mean.
 
+    A worst case about the queries of one direction has a dash in the other.
+
     Args:
         rows: of one measure at one gallery size.
         grid: defences and seeds.
@@ -199,10 +201,14 @@ def table_rows(
         flagged: cells whose numbers are marked.
     """
     result, of = [], by_cell(rows)
+    worst_case = dict(zip(rows["attack"], rows["worst_case"], strict=True))
     for direction in DIRECTIONS:
+        run = [name for name in attacks if worst_case.get(name, "") in ("", "both", direction)]
         for defence in grid.defences:
             cells = [
-                of[defence, attack, direction] if grid.has(defence, attack) else None
+                of[defence, attack, direction]
+                if attack in run and grid.has(defence, attack)
+                else None
                 for attack in attacks
             ]
             if len(grid.seeds) > 1:
@@ -278,14 +284,31 @@ def truth_tables(metrics: pd.DataFrame, grid: Grid) -> list[Truth]:
     return tables
 
 
-def hard_negatives(metrics: pd.DataFrame, grid: Grid) -> list[tuple[str, str, Number]]:
-    """Defence, seed ("" if there is one) and how often a caption beats itself made wrong."""
-    rows = metrics[metrics["metric"] == "hard_negative_accuracy"]
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How often a model prefers a caption to the same made wrong; None where not measured."""
+
+    defence: str
+    seed: str
+    plain: Number
+    rare: Number | None
+
+
+def hard_negatives(metrics: pd.DataFrame, grid: Grid) -> list[Reading]:
+    """Of each model, on captions as they are and said with a rare word; those measured."""
+    plain, rare = (
+        metrics[metrics["metric"] == f"{name}hard_negative_accuracy"] for name in ("", "rare_")
+    )
     found = []
     for defence in grid.defences:
         for seed in grid.seeds:
-            cell = rows[(rows["defence"] == defence) & (rows["seed"] == seed)]
-            if not cell.empty:
+            cells = [
+                rows[(rows["defence"] == defence) & (rows["seed"] == seed)]
+                for rows in (plain, rare)
+            ]
+            if not cells[0].empty:
+                numbers = [None if of.empty else _number(of, flagged=False) for of in cells]
                 name = str(seed) if len(grid.seeds) > 1 else ""
-                found.append((defence, name, _number(cell, flagged=False)))
+                assert numbers[0] is not None
+                found.append(Reading(defence=defence, seed=name, plain=numbers[0], rare=numbers[1]))
     return found

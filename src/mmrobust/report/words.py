@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from mmrobust.evaluation.records import SHARES
 from mmrobust.figures.notes import of_255
 from mmrobust.figures.style import label
 from mmrobust.threat import ThreatModel
@@ -27,6 +28,7 @@ CHECKS = {
     "image_passes": "passes of an image through the model, on average",
     "captions_true": "captions still true",
     "hard_negatives": "captions preferred to themselves with one word made wrong (chance: 50 %)",
+    "rare_hard_negatives": "the same with a rare word, right or wrong (chance: 50 %)",
     "standing": "items still standing after each member",
 }
 
@@ -106,7 +108,7 @@ def check_words(name: str, value: Any, *, norm: str = "linf") -> tuple[str, str]
         return None
     if name == "standing":
         much = ", ".join(f"{label(member)} {count(left)}" for member, left in value.items())
-    elif name in ("captions_true", "hard_negatives"):
+    elif name in SHARES:
         much = f"{percent(value['value'])} %"
     elif name == "zero_gradients":
         much = f"{percent(value)} %"
