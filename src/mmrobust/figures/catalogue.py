@@ -60,8 +60,8 @@ FIGURES = {
     ),
     "recall_at_k": Entry(
         notebook="recall_by_defence",
-        caption="Recall at 1, 5 and 10 under the strongest attack (solid) and on clean inputs "
-        "(dotted): is the right answer lost, or only pushed down?",
+        caption="Recall at 1, 5 and 10 under the strongest attack on whole galleries (solid) and "
+        "on clean inputs (dotted): is the right answer lost, or only pushed down?",
     ),
     "attack_success_rate": Entry(
         notebook="recall_by_defence",

@@ -25,6 +25,8 @@ class FARE(ImageAdversary):
 
     Deviations:
         The released PGD steps along momentum over signed gradients; here along the sign itself.
+        Batch normalisation, which CLIP's transformers have none of, keeps the original model's
+        running statistics.
     """
 
     needs_original: ClassVar[bool] = True

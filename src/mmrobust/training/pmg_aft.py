@@ -32,7 +32,8 @@ class PMGAFT(ImageAdversary, ContrastiveMethod):
         are compared in both directions. The released code takes cosines without temperature as
         logits and sums divergences over a batch while it averages the cross-entropy; here the
         learned scale applies and all terms are means. Divergences are those of the adversarial
-        answers from the guide's; the released code takes them the other way round.
+        answers from the guide's; the released code takes them the other way round. Batch
+        normalisation keeps the original model's running statistics, as in FARE.
     """
 
     needs_original: ClassVar[bool] = True
