@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from mmrobust.augment.base import Augmenter, Made, Modality, Source
 from mmrobust.data.prepare import build_dataset
 from mmrobust.data.scenes.dataset import Scenes
 from mmrobust.data.scenes.render import render
-from mmrobust.data.scenes.scene import SceneArrays
+from mmrobust.data.scenes.scene import IntArray, SceneArrays
 from mmrobust.data.scenes.truth import are_true
 from mmrobust.errors import UserError
 from mmrobust.quantities import Fraction, PositiveInt
@@ -71,7 +71,11 @@ class ScenesPictures(ScenesAugmenter):
             rng: source of jitter, tint, texture and noise.
             choice: source of which pictures are misaligned, and how.
         """
-        rows = misaligned_rows(captions, scenes, choice, share=self.misaligned)
+
+        def fits(of: IntArray, rows: IntArray) -> NDArray[np.bool_]:
+            return are_true([captions[row] for row in of.tolist()], scenes.take(rows))
+
+        rows = misaligned_rows(len(captions), fits, choice, share=self.misaligned)
         shown = scenes.take(rows)
         pictures = render(
             shown,
@@ -97,22 +101,26 @@ def scenes_dataset(source: Source) -> Scenes:
 
 
 def misaligned_rows(
-    captions: Sequence[str], scenes: SceneArrays, rng: np.random.Generator, *, share: float
-) -> NDArray[np.int64]:
-    """For each of R rows the row (R,) whose scene it gets: its own, or one it doesn't describe.
+    n: int,
+    fits: Callable[[IntArray, IntArray], NDArray[np.bool_]],
+    rng: np.random.Generator,
+    *,
+    share: float,
+) -> IntArray:
+    """For each of n rows the row (n,) that it gets something from: its own, or one that misfits.
 
     Args:
-        captions: R captions, each true of the scene of its own row.
-        scenes: R scenes.
-        rng: source of the choice. The same state and a larger share move the same rows and more.
-        share: in 0..1; `round(share * R)` rows get another scene.
+        n: rows.
+        fits: whether rows (R,) could have what they got from rows (R,) rightly; decides anew.
+        rng: source of the choice. The same state and a larger share misalign the same rows and
+            more.
+        share: in 0..1; `round(share * n)` rows are misaligned.
     """
-    rows = np.arange(len(captions))
-    todo = rng.permutation(len(captions))[: round(share * len(captions))]
+    rows = np.arange(n)
+    todo = rng.permutation(n)[: round(share * n)]
     for _ in range(_MAX_REDRAWS):
         if len(todo) == 0:
             return rows
-        rows[todo] = rng.integers(len(captions), size=len(todo))
-        true = are_true([captions[row] for row in todo.tolist()], scenes.take(rows[todo]))
-        todo = todo[true]
-    raise UserError(f"misaligned: {share} is impossible among {len(captions)} items; lower it")
+        rows[todo] = rng.integers(n, size=len(todo))
+        todo = todo[fits(todo, rows[todo])]
+    raise UserError(f"misaligned: {share} is impossible among {n} items; lower it")
