@@ -113,6 +113,16 @@ def test_the_schema_is_the_one_that_the_classes_give() -> None:
             {"method": "fare"},
             "f: defences.standard: method 'fare' is held to the model that it starts from; wanted",
         ),
+        (
+            "defences.standard",
+            {"method": "tecoa"},
+            "f: defences.standard: trains the image tower beside one that stays random; wanted: `i",
+        ),
+        (
+            "defences.standard.towers",
+            "text",
+            "f: defences.standard: trains the text tower beside one that stays random; wanted: `in",
+        ),
         ("attacks.sga.threat_model", "white", "unknown threat model in f: attacks.sga"),
         (
             "attacks.sga.threat_model",

@@ -18,7 +18,7 @@ from mmrobust.models.tokenizer import TokenizerConfig
 from mmrobust.quantities import Distance
 from mmrobust.registry import resolve
 from mmrobust.schema_errors import SAYS
-from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR, NEEDS_ORIGINAL, OF_DATASET
+from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR, METHOD_FACTS, OF_DATASET
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
 from mmrobust.training.base import TrainingMethod
@@ -146,7 +146,7 @@ def study_schema() -> Schema:
         "threat_models": named(of(ThreatModel)),
         "defences": {
             **named(selected(TRAINING_METHODS, "method", optional=of_a_defence)),
-            NEEDS_ORIGINAL: _methods_held_to_their_start(),
+            METHOD_FACTS: {name: _method_facts(name) for name in sorted(TRAINING_METHODS)},
         },
         "attacks": {
             **named(
@@ -187,13 +187,10 @@ def _attack_facts(name: str) -> Schema:
     }
 
 
-def _methods_held_to_their_start() -> list[str]:
-    """Names of the training methods that are held to the model that they start from."""
-    classes = {
-        name: resolve(TRAINING_METHODS, name, kind="training method", base=TrainingMethod)
-        for name in TRAINING_METHODS
-    }
-    return sorted(name for name, cls in classes.items() if cls.needs_original)
+def _method_facts(name: str) -> Schema:
+    """Of a training method, whether it is held to its start, and the towers that train."""
+    cls = resolve(TRAINING_METHODS, name, kind="training method", base=TrainingMethod)
+    return {"needs_original": cls.needs_original, "towers": cls().trained()}
 
 
 def _augmenters_of_a_dataset() -> dict[str, str]:

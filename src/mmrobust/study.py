@@ -9,7 +9,7 @@ so a new attack or defence, which changes the schema, changes no other job's cod
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -39,8 +39,8 @@ DECIDES_TRUTH = "x-decides-truth"
 """Key of the schema that names the datasets which decide whether a caption is true."""
 HAS_GRAMMAR = "x-has-grammar"
 """Key of the schema that names the datasets which know words of the same kind."""
-NEEDS_ORIGINAL = "x-needs-original"
-"""Key of the schema that names the methods which are held to the model that they start from."""
+METHOD_FACTS = "x-method-facts"
+"""Key of the schema that says of each training method what it starts from and what it trains."""
 OF_DATASET = "x-of-dataset"
 """Key of the schema that says which augmentation methods are of one dataset, and of which."""
 Section = dict[str, Any]
@@ -120,7 +120,7 @@ def parse_study(values: object, *, where: str) -> Study:
     check_ensembles(study, where)
     check_augmentations(study, sections["augmentations"][OF_DATASET], where)
     for name in study.defences:
-        _check_start(study, name, sections["defences"][NEEDS_ORIGINAL], where)
+        _check_start(study, name, sections["defences"][METHOD_FACTS], where)
     _check_image_size(study, where)
     return study
 
@@ -139,14 +139,21 @@ def _check_image_size(study: Study, where: str) -> None:
         )
 
 
-def _check_start(study: Study, name: str, needs_original: Collection[str], where: str) -> None:
+def _check_start(study: Study, name: str, methods: Mapping[str, Section], where: str) -> None:
     """Follow a defence's `initial` defences to one that starts from the study's own weights."""
     entry = study.defences[name]
+    facts = methods[entry["method"]]
+    towers = entry.get("towers", facts["towers"])
     starts = entry.get("initial") is not None or study.model.get("pretrained") is not None
-    if entry["method"] in needs_original and not starts:
+    if facts["needs_original"] and not starts:
         raise UserError(
             f"{where}: defences.{name}: method {entry['method']!r} is held to the model that it "
             "starts from; wanted: `initial`, the defence that it fine-tunes"
+        )
+    if towers != "both" and not starts:
+        raise UserError(
+            f"{where}: defences.{name}: trains the {towers} tower beside one that stays random; "
+            "wanted: `initial`, the defence that it fine-tunes, or `towers: both`"
         )
     seen = [name]
     while (initial := study.defences[seen[-1]].get("initial")) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 
 from mmrobust.claims.statistics import Difference, Estimate, Measure, Selection, Side, Trend
 from mmrobust.claims.verdicts import verdict
+from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import Cell, cell_path, read_cell
 from mmrobust.intervals import BOOTSTRAP, EXACT, Resampling
 
@@ -163,3 +165,15 @@ def test_a_trend_of_equals_is_no_verdict(tmp_path: Path, write_made_up_cell: Wri
     found = estimated(trend(*"abc"), cells)
     assert found.value == 0
     assert verdict(found, 0.0) == "inconclusive"
+
+
+def test_a_worst_case_is_read_in_its_direction_alone(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    cells = cells_of(tmp_path, write_made_up_cell, {"mat": [70], "tecoa": [50]})
+    for (cell,) in cells.values():
+        cell.record["attack_config"] = {"ensemble": ["pgd"], "direction": "i2t"}
+    assert estimated(difference(["mat"], ["tecoa"]), cells).value == pytest.approx(0.1)
+    other = replace(difference(["mat"], ["tecoa"]), measure=replace(IN_GALLERY, direction="t2i"))
+    with pytest.raises(UserError, match=r"mat/seed0/sga is the worst case of i2t queries alone"):
+        estimated(other, cells)

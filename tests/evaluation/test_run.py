@@ -212,6 +212,21 @@ def test_an_attack_on_some_items_has_their_own_pair_outcomes(whole: Path, data: 
     assert set(all_of_them.outcomes["image"]) == set(range(20))
 
 
+@pytest.mark.parametrize("direction", ["i2t", "t2i"])
+def test_an_ensemble_of_one_direction_leaves_items_by_its_queries(
+    evaluate: Evaluate, direction: str
+) -> None:
+    section = {"threat_model": "image", "members": ["pgd", "last"], "direction": direction}
+    out = evaluate(study("pgd", "last", ensembles={"strongest": section}))
+    record = cell(out, "strongest").record
+    assert record["attack_config"] == {"ensemble": ["pgd", "last"], "direction": direction}
+    lowest = [cell(out, name).outcomes for name in ("clean", "pgd")]
+    rank = np.maximum(*(of[of["protocol"] == "own_pair"]["rank"].to_numpy() for of in lowest))
+    rows = lowest[0][lowest[0]["protocol"] == "own_pair"]
+    stands = rows[(rank <= 10) & (rows["direction"] == direction)]["image"].nunique()
+    assert record["checks"]["standing"]["pgd"] == stands
+
+
 def test_an_ensemble_is_at_or_below_its_members(whole: Path) -> None:
     strongest = cell(whole, "strongest")
     assert strongest.record["attack_config"] == {

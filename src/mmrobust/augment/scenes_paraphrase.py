@@ -29,7 +29,8 @@ class ScenesParaphrase(ScenesAugmenter):
             dataset's. The further from the dataset's, the larger the shift.
         misaligned: share of the items whose captions all say again what a caption of one other
             item says, false of their picture. An item's captions are as alike at any share, so
-            that alignment is changed and diversity is not.
+            that alignment is changed and diversity is not. Which items these are goes by the data,
+            whatever the `seed`.
     """
 
     reads: ClassVar[Modality] = "caption"

@@ -111,7 +111,8 @@ def misaligned_rows(
 
     Args:
         n: rows.
-        fits: whether rows (R,) could have what they got from rows (R,) rightly; decides anew.
+        fits: of rows (R,) that get and rows (R,) that give, whether what is given is true of who
+            gets it after all; then another is drawn.
         rng: source of the choice. The same state and a larger share misalign the same rows and
             more.
         share: in 0..1; `round(share * n)` rows are misaligned.

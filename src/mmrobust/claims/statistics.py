@@ -147,11 +147,12 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """Whether recall rises along a list of defences, such as those of a sweep.
+    """How much recall rises along a list of defences, such as those of a sweep.
 
-    The linear contrast: the mean recall of the later half less that of the earlier half, each
-    defence weighted by its distance from the middle of the list. Of recalls that rise in equal
-    steps it is a fixed share of the whole rise, and it is what is left of it if they don't.
+    The linear contrast, which is proportional to the slope of the straight line that fits best:
+    the mean recall of the later half less that of the earlier half, each defence weighted by its
+    distance from the middle of the list. With four, (3 r4 + r3) / 4 - (3 r1 + r2) / 4. Weights go
+    by place, not by dose, and the ends weigh most: a trend above 0 is no proof of every step.
     """
 
     measure: Measure
@@ -272,11 +273,17 @@ def _paired_successes(
 
 
 def _measured(cell: Cell, measure: Measure, gallery_images: int) -> pd.DataFrame:
-    """Outcomes of a cell that a measure speaks of; `UserError` if it has none of its protocol."""
+    """Outcomes of a cell that a measure speaks of; `UserError` if it has none such."""
     if measure.protocol not in cell.record["protocols"]:
         raise UserError(
             f"cell {cell.name} has no outcomes under {measure.protocol} "
             f"(allowed: {', '.join(cell.record['protocols'])})"
+        )
+    about = cell.record["attack_config"]
+    if "ensemble" in about and about["direction"] not in ("both", measure.direction):
+        raise UserError(
+            f"cell {cell.name} is the worst case of {about['direction']} queries alone, "
+            f"not of {measure.direction}"
         )
     return select_outcomes(
         cell.outcomes,

@@ -5,8 +5,8 @@ the perturbation that ranks its answer lowest: never weaker than one perturbatio
 all its queries. Up to the largest k of a study the recall of an ensemble is exact: a member that
 is run on standing items only can rank a fallen one lower still, which no recall shows.
 
-An ensemble may be about the queries of one direction. Then members are not run on an item of which
-those have fallen, and the outcomes of the other queries are no worst case.
+An ensemble may be about the queries of one direction. Then all this is true of those alone: members
+are not run on an item of which they have fallen, and outcomes of the others are no worst case.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def tabulate(
             attacked captions that are still true, `caption_truth`, and of captions preferred to
             their hard negatives, `hard_negative_accuracy`, and `rare_hard_negative_accuracy` of
             those said with a rare word. `worst_case` is empty but for ensembles: the direction of
-            the queries that one is about, i2t or t2i, or both; it has no rows of the other.
+            the queries that one is about, i2t or t2i, or both; it has no recall of the other.
         json: gets the summary, see `summarise`.
         flags: gets one row a flag of a cell, raised or not, see `flags.flag_cells`.
         defences: those of the study in its order; cells of others, left from an earlier form of
@@ -112,9 +112,9 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     about |= {key: counts[key] for key in ("images", "captions", "attacked_images")}
     galleries = {of["gallery_images"]: of for of in counts["galleries"]}
     rows = []
-    for metric in [*record["metrics"], *_shares(record)]:
-        if about["worst_case"] not in (None, "both", metric["direction"]):
-            continue
+    whole = about["worst_case"] in (None, "both")
+    metrics = [of for of in record["metrics"] if whole or of["direction"] == about["worst_case"]]
+    for metric in [*metrics, *_shares(record)]:
         gallery = galleries[metric["gallery_images"]]
         of_gallery = {
             "gallery_captions": gallery["gallery_captions"],

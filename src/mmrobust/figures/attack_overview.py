@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -68,8 +68,8 @@ def plot_attack_overview(
     """Recall at 1 under every attack cell, by defence, under the protocol own_pair.
 
     Attacks stand in the order of their strength, which is the mean recall that they leave over
-    the defences that all of them are run on and over directions; ensembles stand apart; points of
-    curves are left out.
+    the defences that all of them are run on and over directions; ensembles stand apart, in the
+    order of the study; points of curves are left out.
 
     Args:
         metrics: rows of `metrics.csv`.
@@ -127,9 +127,9 @@ def plot_attack_overview(
 
 
 def _lines(rows: pd.DataFrame, grid: Grid, facts: dict[str, AttackFacts]) -> list[Line]:
-    ordered = by_strength(rows, grid)
-    together = {name for name in ordered if name in facts and facts[name].ensemble}
-    names = sorted(ordered, key=lambda name: name in together)
+    together = [name for name in grid.attacks if name in facts and facts[name].ensemble]
+    alone = replace(grid, attacks=tuple(name for name in grid.attacks if name not in together))
+    names = [*by_strength(rows, alone), *together]
     single = len(names) - len(together)
     return [
         Line(attack=name, at=at + (APART if at >= single else 0.0) + 0.5, facts=facts.get(name))
@@ -176,6 +176,8 @@ def _name_attacks(axes: Axes, lines: list[Line]) -> None:
         brief = "" if facts is None else facts.in_brief()
         if facts is not None and facts.partial:
             brief += f"{DOT}{facts.attacked_images:,} images"
+        if facts is not None and facts.worst_case not in ("", "both"):
+            brief += f"{DOT}{facts.worst_case} queries"
         mark = f" {MAY_LIE}" if facts is not None and facts.may_lie else ""
         name = label(line.attack) + mark
         over = 0.2 if brief else 0.0
