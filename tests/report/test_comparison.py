@@ -141,3 +141,16 @@ def test_results_of_record_that_are_not_there_are_told(
     Path("mine").mkdir()
     with pytest.raises(UserError, match=r"^mine: no table of metrics"):
         compare(Path("mine"), record)
+
+
+RECORDS = sorted(Path(__file__).parents[2].glob("docs/reference_results/*/metrics.csv*"))
+
+
+def test_some_results_are_of_record() -> None:
+    assert {path.parent.name for path in RECORDS} >= {"scenes"}
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_results_of_record_can_be_compared_with(path: Path) -> None:
+    (agreement,) = compare(path, path.parent).counts()
+    assert agreement == "same"
