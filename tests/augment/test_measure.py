@@ -262,7 +262,18 @@ def test_exactly_the_misaligned_half_is_false(measure_scenes: Measure, method: s
     assert rows["value"].tolist() == [0.5] * 3
     assert (rows["items"] == 300).all()
     width = (rows.high - rows.low).tolist()
-    assert 0.12 > width[0] > width[1] > width[2] > 0.01
+    assert 0.12 > width[0] >= width[1] >= width[2] > 0.01
+    # Pictures are misaligned one by one, an item's paraphrases together.
+    assert (width[0] == width[2]) == (method == "scenes_paraphrase")
+
+
+def test_misaligned_paraphrases_are_as_diverse_as_aligned_ones(measure_scenes: Measure) -> None:
+    for name in ("self_bleu_diversity", "embedding_spread"):
+        aligned, wrong = (
+            measure_scenes("scenes_paraphrase", 4, misaligned=share)["value"][4, name]
+            for share in (0.0, 1.0)
+        )
+        assert wrong == pytest.approx(aligned, rel=0.2)
 
 
 def test_copies_are_not_diverse(measure_scenes: Measure) -> None:
