@@ -32,6 +32,16 @@ def check_ensembles(study: Study, where: str) -> None:
             )
 
 
+def has_recall(worst_case: str, direction: str) -> bool:
+    """Whether recall of a direction's queries is given: one about the others has none.
+
+    Args:
+        worst_case: of an ensemble, the direction that it is about, or both; empty for no ensemble.
+        direction: i2t or t2i.
+    """
+    return worst_case in ("", "both", direction)
+
+
 def _check_ensemble(study: Study, name: str, ensemble: Section, where: str) -> None:
     place = f"{where}: ensembles.{name}"
     if name in (*TAKEN, *study.attacks):

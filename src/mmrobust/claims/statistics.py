@@ -13,11 +13,13 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from mmrobust.ensembles import has_recall
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, Cell
 from mmrobust.evaluation.metrics import per_image, same_queries
 from mmrobust.evaluation.records import gallery_sizes
 from mmrobust.evaluation.retrieval import of_items, select_outcomes
+from mmrobust.evaluation.tables import worst_case
 from mmrobust.intervals import (
     Array,
     Interval,
@@ -279,10 +281,10 @@ def _measured(cell: Cell, measure: Measure, gallery_images: int) -> pd.DataFrame
             f"cell {cell.name} has no outcomes under {measure.protocol} "
             f"(allowed: {', '.join(cell.record['protocols'])})"
         )
-    about = cell.record["attack_config"]
-    if "ensemble" in about and about["direction"] not in ("both", measure.direction):
+    about = worst_case(cell.record)
+    if not has_recall(about, measure.direction):
         raise UserError(
-            f"cell {cell.name} is the worst case of {about['direction']} queries alone, "
+            f"cell {cell.name} is the worst case of {about} queries alone, "
             f"not of {measure.direction}"
         )
     return select_outcomes(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mmrobust.artifacts import replacing, write_json
+from mmrobust.ensembles import has_recall
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, cell_paths
 from mmrobust.evaluation.records import check_place, gallery_sizes, read_record
@@ -112,8 +113,7 @@ def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     about |= {key: counts[key] for key in ("images", "captions", "attacked_images")}
     galleries = {of["gallery_images"]: of for of in counts["galleries"]}
     rows = []
-    whole = about["worst_case"] in (None, "both")
-    metrics = [of for of in record["metrics"] if whole or of["direction"] == about["worst_case"]]
+    metrics = [of for of in record["metrics"] if has_recall(about["worst_case"], of["direction"])]
     for metric in [*metrics, *_shares(record)]:
         gallery = galleries[metric["gallery_images"]]
         of_gallery = {
@@ -138,14 +138,14 @@ def _of_attack(record: dict[str, Any]) -> dict[str, Any]:
         "text_words": text.get("words"),
         "text_characters": text.get("characters"),
         "keeps_truth": text.get("keeps_truth"),
-        "worst_case": _worst_case(record),
+        "worst_case": worst_case(record),
     }
 
 
-def _worst_case(record: dict[str, Any]) -> str | None:
-    """Direction of the queries that an ensemble is about; None for what is none."""
+def worst_case(record: Mapping[str, Any]) -> str:
+    """Direction of the queries that an ensemble is about, or both; empty for what is none."""
     config = record["attack_config"]
-    return config.get("direction", "both") if "ensemble" in config else None
+    return str(config.get("direction", "both")) if "ensemble" in config else ""
 
 
 def _shares(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmrobust.ensembles import has_recall
 from mmrobust.figures.bars import chance_handle, defence_legend, say_nothing
 from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.few import few
@@ -144,7 +145,7 @@ def _draw(
     grid: Grid,
     direction: str,
 ) -> None:
-    if line.facts is not None and line.facts.worst_case not in ("", "both", direction):
+    if line.facts is not None and not has_recall(line.facts.worst_case, direction):
         return
     colours = defence_colours(grid.defences)
     missing: list[str] = []

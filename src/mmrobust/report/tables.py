@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mmrobust.ensembles import has_recall
 from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.notes import copies, resolution
 from mmrobust.figures.style import label
@@ -203,7 +204,7 @@ def table_rows(
     result, of = [], by_cell(rows)
     worst_case = dict(zip(rows["attack"], rows["worst_case"], strict=True))
     for direction in DIRECTIONS:
-        run = [name for name in attacks if worst_case.get(name, "") in ("", "both", direction)]
+        run = [name for name in attacks if has_recall(worst_case.get(name, ""), direction)]
         for defence in grid.defences:
             cells = [
                 of[defence, attack, direction]
@@ -271,16 +272,10 @@ def truth_tables(metrics: pd.DataFrame, grid: Grid) -> list[Truth]:
     for attack in names:
         if attack not in facts or not facts[attack].words:
             continue
-        found = []
-        for defence in grid.defences:
-            for seed in grid.seeds:
-                cell = rows[(rows["attack"] == attack) & (rows["defence"] == defence)]
-                cell = cell[cell["seed"] == seed]
-                if not cell.empty:
-                    name = str(seed) if len(grid.seeds) > 1 else ""
-                    found.append((defence, name, _number(cell, flagged=False)))
+        found = _by_model(rows[rows["attack"] == attack], grid)
         budget = "must stay true" if facts[attack].keeps_truth else "may become false"
-        tables.append(Truth(attack=attack, budget=budget, rows=found))
+        told = [(*model, number) for model, number in found.items()]
+        tables.append(Truth(attack=attack, budget=budget, rows=told))
     return tables
 
 
@@ -297,18 +292,22 @@ class Reading:
 def hard_negatives(metrics: pd.DataFrame, grid: Grid) -> list[Reading]:
     """Of each model, on captions as they are and said with a rare word; those measured."""
     plain, rare = (
-        metrics[metrics["metric"] == f"{name}hard_negative_accuracy"] for name in ("", "rare_")
+        _by_model(metrics[metrics["metric"] == f"{name}hard_negative_accuracy"], grid)
+        for name in ("", "rare_")
     )
-    found = []
+    return [
+        Reading(defence=defence, seed=seed, plain=number, rare=rare.get((defence, seed)))
+        for (defence, seed), number in plain.items()
+    ]
+
+
+def _by_model(rows: pd.DataFrame, grid: Grid) -> dict[tuple[str, str], Number]:
+    """Numbers of a share by defence and seed ("" if there is one), of the models that have it."""
+    found = {}
     for defence in grid.defences:
         for seed in grid.seeds:
-            cells = [
-                rows[(rows["defence"] == defence) & (rows["seed"] == seed)]
-                for rows in (plain, rare)
-            ]
-            if not cells[0].empty:
-                numbers = [None if of.empty else _number(of, flagged=False) for of in cells]
+            cell = rows[(rows["defence"] == defence) & (rows["seed"] == seed)]
+            if not cell.empty:
                 name = str(seed) if len(grid.seeds) > 1 else ""
-                assert numbers[0] is not None
-                found.append(Reading(defence=defence, seed=name, plain=numbers[0], rare=numbers[1]))
+                found[defence, name] = _number(cell, flagged=False)
     return found
