@@ -94,7 +94,6 @@ def _view(
         "several_seeds": len(grid.seeds) > 1,
         **_numbers(inputs),
         "truth": [] if metrics is None else truth_tables(metrics, grid),
-        "n_seeds": len(cfg["seeds"]),
         "ensembles": cfg["ensembles"],
         "flags": inputs.flags,
         "quiet": counted(inputs.flags or []),
