@@ -87,7 +87,9 @@ def compare(here: Path, there: Path | None = None) -> Comparison:
     both = both.sort_values(["row_here", "row_there"], ignore_index=True)
     rows = both.to_dict("records")
     both["differs"] = [_differs(row) for row in rows]
-    both["agreement"] = [_agreement(row) for row in both.to_dict("records")]
+    both["agreement"] = [
+        _agreement(row, differs) for row, differs in zip(rows, both["differs"], strict=True)
+    ]
     settings = [f"{name}_{side}" for name in SETTING for side in ("here", "there")]
     return Comparison(table=both.drop(columns=["_merge", "row_here", "row_there", *settings]))
 
@@ -118,10 +120,10 @@ def _differs(row: Mapping[Any, Any]) -> str:
     )
 
 
-def _agreement(row: Mapping[Any, Any]) -> str:
+def _agreement(row: Mapping[Any, Any], differs: str) -> str:
     if row["_merge"] != "both":
         return "only here" if row["_merge"] == "left_only" else "only there"
-    if row["differs"]:
+    if differs:
         return "another setting"
     here, there = row["value_here"], row["value_there"]
     if pd.isna(here) or pd.isna(there):
