@@ -131,6 +131,10 @@ def elsewhere_note(whole: Grid, drawn: Grid) -> str:
     return f"{DOT}not measured this way, but with their own pairs alone: {', '.join(left_out)}"
 
 
+PANEL_ROOM = 54
+"""Characters that fit into one of two panels abreast."""
+
+
 def missing(names: Sequence[str], *, room: int, apart: str = ", ") -> str:
     """What is missing, in at most about `room` characters: `missing: TeCoA, FARE and 4 more`."""
     for shown in range(len(names), 0, -1):

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from mmrobust.figures.bars import defence_legend, finish_panels
 from mmrobust.figures.few import few
-from mmrobust.figures.notes import describe, missing, protocol_note, resolution, titled
+from mmrobust.figures.notes import PANEL_ROOM, describe, missing, protocol_note, resolution, titled
 from mmrobust.figures.style import (
     MISSING,
     MUTED,
@@ -27,9 +27,6 @@ from mmrobust.figures.table import (
     select,
     strongest_attack,
 )
-
-ROOM = 54
-"""Characters that fit into a panel."""
 
 
 def plot_recall_at_k(
@@ -132,7 +129,7 @@ def _name_gaps(
         axes.text(
             0.98,
             0.05,
-            missing(gaps, room=ROOM),
+            missing(gaps, room=PANEL_ROOM),
             transform=axes.transAxes,
             ha="right",
             color=MUTED,

@@ -63,9 +63,10 @@ def draw_rows(rows: pd.DataFrame, grid: Grid, *, title: str, note: str) -> Figur
             line = panel.axvline(share, color=MUTED, linestyle=":", linewidth=1.3)
             line.set_gid("chance")
     axes[0][0].set_yticks(range(len(names)), names, color=INK)
+    styles = {name: attack_style(name, grid.attacks) for name in grid.attacks}
     handles = [
-        Line2D([], [], linestyle="", markersize=7, label=label(name), **_style(name, grid))
-        for name in grid.attacks
+        Line2D([], [], linestyle="", markersize=7, label=label(name), **style)
+        for name, style in styles.items()
     ]
     top_legend(figure, [*handles, chance_handle()])
     return figure
@@ -89,7 +90,7 @@ def _draw_row(axes: Axes, y: int, defence: str, cells: Cells, grid: Grid, direct
 
 def _draw_mark(axes: Axes, y: float, cell: pd.DataFrame, attack: str, grid: Grid) -> float:
     """Draw the seeds of a cell and their mean, and return the mean."""
-    style = _style(attack, grid)
+    style = attack_style(attack, grid.attacks)
     value, low, high = (100 * cell[key].to_numpy() for key in ("value", "low", "high"))
     fan = y + (np.linspace(-FAN, FAN, len(cell)) if len(cell) > 1 else np.zeros(1))
     axes.hlines(fan, low, high, color=style["color"], linewidth=0.8, alpha=0.6)
@@ -101,7 +102,3 @@ def _draw_mark(axes: Axes, y: float, cell: pd.DataFrame, attack: str, grid: Grid
         axes.annotate("*", (mean, y), fontsize=9, **beside)
     axes.plot([mean], [y], markersize=6, markeredgewidth=1.1, linestyle="", **style)
     return mean
-
-
-def _style(attack: str, grid: Grid) -> dict[str, Any]:
-    return attack_style(attack, grid.attacks)

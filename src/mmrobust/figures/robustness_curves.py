@@ -23,7 +23,16 @@ from mmrobust.figures.bars import (
 )
 from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.few import Few, few
-from mmrobust.figures.notes import DOT, describe, missing, of_255, protocol_note, resolution, titled
+from mmrobust.figures.notes import (
+    DOT,
+    PANEL_ROOM,
+    describe,
+    missing,
+    of_255,
+    protocol_note,
+    resolution,
+    titled,
+)
 from mmrobust.figures.style import (
     MISSING,
     MUTED,
@@ -37,8 +46,6 @@ from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, curves_of, grid_of
 
 Numbers = NDArray[np.float64]
 
-ROOM = 54
-"""Characters that fit into a panel."""
 SQUARE_ROOT_FROM = 6
 """Ratio of the largest eps to the smallest above which a plain axis crowds the small ones."""
 
@@ -276,7 +283,7 @@ def _name_gaps(axes: Axes, curve: Curve, points: pd.DataFrame, grid: Grid, direc
         axes.text(
             0.98,
             0.93,
-            missing(gaps, room=ROOM, apart="; "),
+            missing(gaps, room=PANEL_ROOM, apart="; "),
             transform=axes.transAxes,
             ha="right",
             va="top",
