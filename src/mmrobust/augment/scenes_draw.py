@@ -71,13 +71,14 @@ def scenes_of(
     """
     said = parse_all(captions)
     mentions = (said.colour >= 0).sum(axis=1)
-    spoken = stats.binom(np.arange(MAX_OBJECTS), 1 - (1 - detail) ** 3)
+    counts = np.arange(MAX_OBJECTS)  # beyond the first: of mentions a row, of objects a column
+    spoken = np.asarray(stats.binom.pmf(counts[:, None], counts, 1 - (1 - detail) ** 3))
     scenes = draw_scenes(len(captions), rng)
     todo = np.arange(len(captions))
     for _ in range(_MAX_REDRAWS):
         drawn = draw_scenes(len(todo), rng)
         tried = _with_what_is_said(drawn, said.take(todo), rng)
-        likely = spoken.pmf(mentions[todo, None] - 1)[np.arange(len(todo)), drawn.n_objects - 1]
+        likely = spoken[mentions[todo] - 1, drawn.n_objects - 1]
         fits = (rng.random(len(todo)) < likely) & are_true(
             [captions[row] for row in todo.tolist()], tried
         )
