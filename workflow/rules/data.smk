@@ -123,9 +123,8 @@ rule tabulate_augmentations:
         " --measured {params.measured:q} --out {output.table:q} > {log:q} 2>&1"
 
 
-# Of the configuration alone: what reads tables needs no configuration.
-# The table is made from the configuration alone, and committed: without an input that no commit
-# holds, the one of another configuration would stand in a fresh clone.
+# Of the configuration alone, so that what reads tables needs none. The table is committed: without
+# an input that no commit holds, the one of another configuration would stand in a fresh clone.
 rule tabulate_sweeps:
     input:
         manifest="data/processed/{study}/manifest.json",
