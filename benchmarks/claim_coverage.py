@@ -16,7 +16,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrobust.claims.statistics import Estimate
+from mmrobust.claims.estimates import Estimate
 from mmrobust.claims.verdicts import verdict
 from mmrobust.intervals import Resampling, difference_interval
 

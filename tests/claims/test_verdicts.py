@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmrobust.claims.statistics import Estimate
+from mmrobust.claims.estimates import Estimate
 from mmrobust.claims.verdicts import Judgement, Verdict, holm, verdict
 from mmrobust.intervals import Interval
 

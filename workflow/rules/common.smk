@@ -15,10 +15,14 @@ from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
 from mmrobust.parts import attacks_on, ensembles_on, evaluated_on, limited
 from planned import planned_study
+from snakemake.logging import logger
 
 try:
     study = planned_study(
-        config, files=workflow.configfiles, claims=Path("config/claims.yaml")
+        config,
+        files=workflow.configfiles,
+        claims=Path("config/claims.yaml"),
+        warn=logger.warning,
     )
 except UserError as error:
     raise WorkflowError(str(error)) from None

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mmrobust.claims.statistics import (
+    DIRECTIONS,
+    LABELS,
+    PROTOCOLS,
     Difference,
     Measure,
     RelativeDrop,
@@ -18,7 +21,6 @@ from mmrobust.claims.statistics import (
     Trend,
 )
 from mmrobust.errors import UserError, unknown_name
-from mmrobust.evaluation.retrieval import DIRECTIONS, LABELS, PROTOCOLS
 from mmrobust.yaml_file import read_yaml
 
 STATISTICS: Mapping[

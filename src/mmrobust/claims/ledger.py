@@ -10,7 +10,8 @@ from typing import Any
 
 from mmrobust.artifacts import replacing
 from mmrobust.claims.entries import Claim, load_claims, select_claims
-from mmrobust.claims.statistics import Estimate, Selection
+from mmrobust.claims.estimates import Estimate, estimate
+from mmrobust.claims.statistics import Selection
 from mmrobust.claims.verdicts import Judgement, Verdict, holm, verdict
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.errors import UserError
@@ -151,7 +152,7 @@ class _Judged:
             confidence=confidence,
             generator=numpy_generator(self.seeds[0], "claims", self.claim.id),
         )
-        return self.claim.statistic.estimate(self.cells, resampling)
+        return estimate(self.claim.statistic, self.cells, resampling)
 
     def verdict(self, confidence: float) -> Verdict:
         """The verdict if this were the only claim."""
@@ -159,21 +160,21 @@ class _Judged:
 
     def row(self, study: str, judgement: Judgement, *, confidence: float) -> dict[str, Any]:
         """What the ledger says of the claim beside its entry."""
-        estimate = self.estimate(confidence)
-        interval = estimate.interval
+        found = self.estimate(confidence)
+        interval = found.interval
         notes = [
             *_photographs(self.cells.values()),
-            *_part_of_images(estimate, self.cells.values()),
-            *_caveats(estimate, self.seeds),
-            *_correction(estimate, self.claim.margin, judgement, confidence),
+            *_part_of_images(found, self.cells.values()),
+            *_caveats(found, self.seeds),
+            *_correction(found, self.claim.margin, judgement, confidence),
         ]
         return {
-            "estimate": estimate.value,
+            "estimate": found.value,
             "low": None if interval is None else interval.low,
             "high": None if interval is None else interval.high,
             "verdict": judgement.verdict,
             "verdict_confidence": round(judgement.confidence, 6),
-            "n": estimate.n,
+            "n": found.n,
             "note": _note(self.claim, study, notes),
         }
 

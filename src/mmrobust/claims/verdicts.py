@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from mmrobust.claims.statistics import Estimate
+from mmrobust.claims.estimates import Estimate
 
 Verdict = Literal["reproduced", "contradicted", "inconclusive", "missing"]
 

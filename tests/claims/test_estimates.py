@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmrobust.claims.statistics import Difference, Estimate, Measure, Selection, Side, Trend
+from mmrobust.claims.estimates import Estimate, estimate
+from mmrobust.claims.statistics import Difference, Measure, Selection, Side, Trend
 from mmrobust.claims.verdicts import verdict
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import Cell, cell_path, read_cell
@@ -45,7 +46,7 @@ def cells_of(root: Path, write: Write, right: Right) -> dict[Selection, list[Cel
 
 def estimated(statistic: Difference | Trend, cells: Mapping[Selection, Sequence[Cell]]) -> Estimate:
     resampling = Resampling(n_resamples=500, confidence=0.95, generator=np.random.default_rng(1))
-    return statistic.estimate(cells, resampling)
+    return estimate(statistic, cells, resampling)
 
 
 def test_a_side_is_named_by_its_defences() -> None:
