@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +28,30 @@ def test_a_good_configuration_passes() -> None:
     done = mmrobust("check-config", "config/smoke.yaml")
     assert done.returncode == 0
     assert done.stdout == "config/smoke.yaml: study 'smoke' is well-formed\n"
+
+
+def test_a_configuration_is_checked_with_its_claims_and_classes(tmp_path: Path) -> None:
+    study = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "smoke.yaml"
+
+    def checked(**sections: object) -> subprocess.CompletedProcess[str]:
+        path.write_text(yaml.safe_dump({**study, **sections}), encoding="utf-8")
+        return mmrobust("check-config", str(path))
+
+    done = checked(claims=["mat_beats_fare_at_worst"])
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"mmrobust: warning: {path}: claims: 'mat_beats_fare_at_worst' will be missing: the study "
+        "has no cell fare/strongest\n",
+    )
+    done = checked(claims=["mat_beats_far"])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"unknown claim in {path}: claims: 'mat_beats_far'; did you mean" in done.stderr
+    done = checked(augmentations={**study["augmentations"], "said": {"method": "rewrite", "n": 2}})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"mmrobust: error: {path}: augmentations: rewrite: give either `model` or `endpoint`\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -281,11 +281,20 @@ def compare(
 @app.command()
 def check_config(
     file: Annotated[Path, typer.Argument(help="A study's configuration.")],
+    claims: Annotated[Path, typer.Option(help="The entries that it names.")] = Path(
+        "config/claims.yaml"
+    ),
 ) -> None:
     """Check a configuration without running anything."""
+    from mmrobust.claims.planning import check_claims
+    from mmrobust.configured import check_configured
     from mmrobust.study import load_study
 
     study = load_study(file)
+    warnings = check_claims(study, claims, str(file))
+    check_configured(study, str(file))
+    for line in warnings:
+        print(f"mmrobust: warning: {line}", file=sys.stderr)
     print(f"{file}: study {study.study!r} is well-formed")
 
 
