@@ -86,6 +86,14 @@ def test_cells_are_printed_in_percent(record: Path) -> None:
     assert line.endswith(f": {said} | {said} | same")
 
 
+def test_a_metric_or_cut_off_that_neither_run_has_is_told(record: Path) -> None:
+    found = compare(record, record)
+    with pytest.raises(UserError, match="unknown metric 'recall_at'; did you mean 'recall_at_k'"):
+        list(found.lines(metric="recall_at", k=1))
+    with pytest.raises(UserError, match=r"metric recall_at_k: no k of 7 \(allowed: 1, 5, 10\)"):
+        list(found.lines(metric="recall_at_k", k=7))
+
+
 def test_the_verb_prints_and_writes(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = record.with_name("compared.csv")
     app(["compare", str(record), str(record), "--out", str(out)], standalone_mode=False)
@@ -136,9 +144,11 @@ def test_results_of_record_that_are_not_there_are_told(
     record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(record.parent)
-    with pytest.raises(UserError, match=r"^docs/reference_results/mine: no results of record"):
-        compare(Path("mine/metrics.csv"))
+    with pytest.raises(UserError, match=r"^mine: no such folder or table$"):
+        compare(Path("mine"))
     Path("mine").mkdir()
+    with pytest.raises(UserError, match=r"^docs/reference_results/mine: no results of record"):
+        compare(Path("mine"))
     with pytest.raises(UserError, match=r"^mine: no table of metrics"):
         compare(Path("mine"), record)
 
@@ -154,3 +164,11 @@ def test_some_results_are_of_record() -> None:
 def test_results_of_record_can_be_compared_with(path: Path) -> None:
     (agreement,) = compare(path, path.parent).counts()
     assert agreement == "same"
+
+
+def test_shares_without_a_cut_off_are_printed_too() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "reference_results" / "scenes"
+    table, found = pd.read_csv(folder / "metrics.csv"), compare(folder, folder)
+    for metric in ("caption_truth", "hard_negative_accuracy"):
+        *lines, _ = found.lines(metric=metric, k=1)
+        assert len(lines) == len(table.query("metric == @metric")) > 0

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mmrobust.artifacts import replacing
-from mmrobust.errors import UserError
+from mmrobust.errors import UserError, unknown_name
 from mmrobust.figures.table import CELL, MEASURE, read_metrics
 
 KEY = [*CELL, *MEASURE, "gallery_images"]
@@ -46,9 +46,14 @@ class Comparison:
         return {name: int(found[name]) for name in AGREEMENTS if name in found}
 
     def lines(self, *, metric: str, k: int) -> Iterator[str]:
-        """One line a cell of one metric, in percent, and one that counts all measures."""
-        chosen = self.table[(self.table["metric"] == metric) & (self.table["k"] == k)]
-        for row in chosen.to_dict("records"):
+        """One line a cell of one metric, in percent, and one that counts all measures.
+
+        A metric that has no cut-off is printed whatever `k` is.
+
+        Raises:
+            UserError: a metric or cut-off that neither run has.
+        """
+        for row in self._chosen(metric, k).to_dict("records"):
             where = f"{row['defence']}/seed{row['seed']:.0f}/{row['attack']}"
             how = f"{row['protocol']}, {row['labels']}, galleries of {row['gallery_images']:.0f}"
             here, there = (_percent(row, side) for side in ("here", "there"))
@@ -56,6 +61,19 @@ class Comparison:
             yield f"{where} {row['direction']} ({how}): {here} | {there} | {agreement}"
         told = ", ".join(f"{number} {name}" for name, number in self.counts().items())
         yield f"all measures: {told}"
+
+    def _chosen(self, metric: str, k: int) -> pd.DataFrame:
+        known = self.table["metric"]
+        if metric not in set(known):
+            raise unknown_name("metric", metric, list(known.unique()))
+        found = self.table[known == metric]
+        ks = found["k"].dropna().unique()
+        if len(ks) == 0:
+            return found
+        if k not in ks:
+            allowed = ", ".join(f"{of:.0f}" for of in sorted(ks))
+            raise UserError(f"metric {metric}: no k of {k} (allowed: {allowed})")
+        return found[found["k"] == k]
 
 
 def compare(here: Path, there: Path | None = None) -> Comparison:
@@ -73,6 +91,8 @@ def compare(here: Path, there: Path | None = None) -> Comparison:
     Raises:
         UserError: a file is missing or no table of metrics.
     """
+    if not here.exists():
+        raise UserError(f"{here}: no such folder or table")
     if there is None:
         there = OF_RECORD / (here if here.is_dir() else here.parent).resolve().name
         if not there.is_dir():
