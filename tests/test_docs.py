@@ -5,12 +5,20 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from tests.attacks.conftest import LEXICON, ToyEncoder
+
+from mmrobust.attacks.noise import ItemNoise
+from mmrobust.attacks.text_search.base import Language
 
 ROOT = Path(__file__).parents[1]
 EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -47,28 +55,104 @@ def test_the_readme_names_the_attacks_of_each_study(column: int, study: str) -> 
     assert told == found
 
 
-def test_the_example_of_an_attack_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def block(language: str, start: str) -> str:
+    """The one block that begins like this."""
+    [found] = [text for text in blocks(language) if text.startswith(start)]
+    return found
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports an example by the file that it is said to be."""
+
+    def imported(file: str) -> ModuleType:
+        path = tmp_path / Path(file).name
+        path.write_text(block("python", f"# {file}\n"), encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, path.stem, module)  # where dataclasses look
+        spec.loader.exec_module(module)
+        return module
+
+    return imported
+
+
+def test_the_example_of_an_attack_is_one(example: Callable[[str], ModuleType]) -> None:
     from mmrobust.attacks.base import Attack
 
-    [code] = blocks("python")
-    path = tmp_path / "image_first.py"
-    path.write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("image_first", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "image_first", module)  # where dataclasses look
-    spec.loader.exec_module(module)
-    attack = module.ImageFirst()
+    attack = example("src/mmrobust/attacks/image_first.py").ImageFirst()
     assert isinstance(attack, Attack)
     assert attack.perturbs() == {"image", "text"}
+
+
+def test_the_example_of_a_defence_is_one(example: Callable[[str], ModuleType]) -> None:
+    from mmrobust.training.base import Setting, TrainingBatch
+    from mmrobust.training.losses import clean_loss
+
+    images = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    captions = ("a big red ring", "a blue star", "big ring")
+    batch = TrainingBatch(images, captions, torch.eye(3, dtype=torch.bool))
+    setting = Setting(
+        language=Language(synonyms=LEXICON),
+        noise=ItemNoise.of(0, items=range(3)),
+        generator=torch.Generator(),
+    )
+    model, made = ToyEncoder().eval(), example("src/mmrobust/training/gaussian.py").Gaussian
+    assert made().trained() == "both"
+    still, noisy = (
+        made(sigma=sigma).losses(model, batch, setting)["contrastive_noisy"] for sigma in (0, 0.2)
+    )
+    assert still == clean_loss(model, batch)
+    assert noisy != still
+    assert noisy.requires_grad
+
+
+def test_the_example_of_an_augmentation_is_one(example: Callable[[str], ModuleType]) -> None:
+    from mmrobust.augment.base import Augmenter, Sources
+
+    augmenter: Any = example("src/mmrobust/augment/reordered.py").Reordered()
+    assert isinstance(augmenter, Augmenter)
+    captions = ["a ring", "a big red ring on a dark ground", "a blue star"]
+    generate = augmenter.open(SimpleNamespace(split=SimpleNamespace(captions=captions)))
+    rows = np.array([1, 2])
+    made = generate(Sources(items=rows, captions=rows, number=0), np.random.default_rng(0))
+    assert [sorted(text.split()) for text in made.values] == [
+        sorted(text.split()) for text in captions[1:]
+    ]
+    assert made.values[0] != captions[1]
+
+
+def test_the_sections_of_models_that_augment_fit() -> None:
+    from mmrobust.configured import check_configured
+    from mmrobust.study import parse_study
+
+    values = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    given = yaml.safe_load(block("yaml", "augmentations:"))["augmentations"]
+    values["augmentations"] |= given
+    study = parse_study(values, where="docs/extending.md")
+    check_configured(study, "docs/extending.md")
+    assert study.augmentations.items() >= given.items()
+
+
+def test_the_example_of_a_claim_is_one(tmp_path: Path) -> None:
+    from mmrobust.claims.entries import load_claims
+
+    path = tmp_path / "claims.yaml"
+    path.write_text(block("yaml", "claims:"), encoding="utf-8")
+    [claim] = load_claims(path).values()
+    assert claim.statistic.describe() == (
+        "difference of i2t recall at 1 (full_gallery, one_image): "
+        "tecoa under pgd - gaussian under pgd"
+    )
 
 
 def test_the_example_of_a_text_search_is_one() -> None:
     from mmrobust.attacks.text_search.search import TextSearch
     from mmrobust.config import build
 
-    section = yaml.safe_load(blocks("yaml")[0])["text"]
+    section = yaml.safe_load(block("yaml", "text:"))["text"]
     search = build(TextSearch, section, where="text")
     assert {part: kinds(getattr(search, part)) for part in section} == {
         part: kinds(value) for part, value in section.items()
@@ -103,7 +187,9 @@ def test_the_sections_of_a_pretrained_study_fit() -> None:
     from mmrobust.study import parse_study
 
     values = yaml.safe_load((ROOT / "config" / "flickr8k.yaml").read_text(encoding="utf-8"))
-    study = parse_study(values | yaml.safe_load(blocks("yaml")[1]), where="docs/extending.md")
+    study = parse_study(
+        values | yaml.safe_load(block("yaml", "device:")), where="docs/extending.md"
+    )
     assert study.model["pretrained"]["name"] == "ViT-B-16-quickgelu"
 
 
