@@ -229,14 +229,12 @@ def test_curves_are_the_values_of_the_table(
             line = lines[f"{direction}/{defence}/{curve}"]
             drawn = dict(zip(line.get_xdata(), np.asarray(line.get_ydata()) / 100, strict=True))
             budgets = [1, 2, 4, 8, 16] if over == "eps" else [0, 1, 2, 3]
+            # clean is of all images, these are of 200
             scale = 1 / 255 if over == "eps" else 1
             expected = {
                 scale * budget: rows[defence, point]
                 for budget, point in zip(budgets, points, strict=True)
             }
-            # images alone: no budget is no attack; SGA at 0 words still changes pixels
-            if over == "eps":
-                expected[0.0] = rows[defence, "clean"]
             assert list(drawn) == sorted(expected)
             np.testing.assert_allclose(
                 [drawn[budget] for budget in sorted(expected)],
@@ -244,6 +242,26 @@ def test_curves_are_the_values_of_the_table(
             )
         share = [line for line in axes.lines if line.get_gid() == "chance"]
         assert np.asarray(share[0].get_ydata())[0] == pytest.approx(100 / 400)
+
+
+def test_clean_is_joined_to_a_curve_over_all_images(suite: pd.DataFrame) -> None:
+    """Images alone: no budget is no attack. SGA at 0 words still changes pixels."""
+    figure = plot_robustness_curves(suite.assign(attacked_images=suite["images"]))
+    starts = {
+        str(line.get_gid()): np.asarray(line.get_xdata())[0]
+        for axes in figure.axes
+        for line in axes.lines
+        if "/mat/" in str(line.get_gid())
+    }
+    assert starts == {"i2t/mat/pixels": 0, "t2i/mat/pixels": 0} | dict.fromkeys(
+        ("i2t/mat/words", "t2i/mat/words"), 0
+    )
+    line = next(x for x in figure.axes[0].lines if x.get_gid() == "i2t/mat/pixels")
+    clean = own_pair(suite, "i2t").query("attack == 'clean' and defence == 'mat'")["value"]
+    assert np.asarray(line.get_ydata())[0] / 100 == pytest.approx(float(clean.iloc[0]))
+    said = " ".join(texts(figure))
+    assert "stands apart where the other modality is attacked at every point" in said
+    assert "of all test images" not in said
 
 
 def test_clean_is_an_open_marker_at_zero(suite: pd.DataFrame, over_budgets: Figure) -> None:
@@ -272,6 +290,8 @@ def test_curves_over_eps_come_first(suite: pd.DataFrame) -> None:
     found = curves(suite.iloc[::-1])
     assert [(curve.attack, curve.over) for curve in found] == [("pgd", "eps"), ("sga", "words")]
     assert list(found[0].points) == [f"pgd_eps_{eps}_255" for eps in (1, 2, 4, 8, 16)]
+    assert [curve.starts_clean for curve in found] == [False, False]
+    found = curves(suite.assign(attacked_images=suite["images"]))
     assert [curve.starts_clean for curve in found] == [True, False]
 
 
@@ -306,7 +326,7 @@ def test_a_missing_point_breaks_the_line_and_is_named(suite: pd.DataFrame) -> No
     gone |= (suite["defence"] == "tecoa") & (suite["curve"] == "words")
     figure = plot_robustness_curves(suite[~gone])
     line = next(x for x in figure.axes[0].lines if x.get_gid() == "i2t/mat/pixels")
-    assert np.isnan(line.get_ydata()).tolist() == [False, False, False, True, False, False]
+    assert np.isnan(line.get_ydata()).tolist() == [False, False, True, False, False]
     said = texts(figure)
     assert said.count("missing: MAT at 4") == 2
     assert said.count("missing: TeCoA") == 2

@@ -302,6 +302,12 @@ def test_colours_follow_the_order_of_the_study() -> None:
     assert len(set(colours.values())) == 3
     more = defence_colours(["standard", "tecoa", "mat", "fare"])
     assert all(more[name] == colour for name, colour in colours.items())
+    others = defence_colours(["one", "standard", "two", "mat", "three"])
+    assert others["mat"] == colours["mat"]
+    assert others["standard"] == colours["standard"]
+    assert len(set(others.values())) == 5
+    assert list(others) == ["one", "standard", "two", "mat", "three"]
+    assert len(set(defence_colours([f"d{at}" for at in range(20)]).values())) == 20
 
 
 def test_a_defence_has_one_colour_in_every_figure(by_defence: Figure, at_k: Figure) -> None:
@@ -323,6 +329,8 @@ def test_labels_are_spelt_as_in_papers() -> None:
         "fgsm": "FGSM",
         "mattress": "mattress",
         "pgd_eps_4_255": "PGD, eps 4/255",
+        "sga_4_255": "SGA 4/255",
+        "sga_0p5_255": "SGA 0.5/255",
         "pgd_eps_0p5_255": "PGD, eps 0.5/255",
         "sga_words_1": "SGA, 1 word",
         "sga_words_3": "SGA, 3 words",

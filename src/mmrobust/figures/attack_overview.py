@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmrobust.ensembles import has_recall
-from mmrobust.figures.bars import chance_handle, defence_legend, say_nothing
+from mmrobust.figures.bars import EDGE_INCHES, chance_handle, defence_legend, say_nothing
 from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.few import few
 from mmrobust.figures.notes import DOT, describe, protocol_note, resolution, titled
@@ -31,6 +31,7 @@ from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, grid_of, select
 
 ROW_INCHES = 0.46
 LEFT_INCHES, RIGHT_INCHES = 3.3, 1.75
+CHARACTER_INCHES = 0.064
 MAY_LIE = "†"
 APART = 0.9
 """Rows left free above the ensembles, for their heading."""
@@ -43,6 +44,18 @@ class Line:
     attack: str
     at: float
     facts: AttackFacts | None
+
+    def brief(self) -> str:
+        """What the attacker may do, and on how much; empty for nothing."""
+        facts = self.facts
+        if facts is None:
+            return ""
+        parts = [facts.in_brief()]
+        if facts.partial:
+            parts.append(f"{facts.attacked_images:,} images")
+        if facts.worst_case not in ("", "both"):
+            parts.append(f"{facts.worst_case} queries")
+        return DOT.join(part for part in parts if part)
 
 
 def by_strength(rows: pd.DataFrame, grid: Grid) -> list[str]:
@@ -84,6 +97,8 @@ def plot_attack_overview(
     rows = select(metrics, metric="recall_at_k", protocol="own_pair", gallery_images=gallery_images)
     lines = _lines(rows, grid, facts)
     height = lines[-1].at + 1 if lines else 3
+    longest = max((len(line.brief()) for line in lines), default=0)
+    left = max(LEFT_INCHES, 2 * EDGE_INCHES + CHARACTER_INCHES * longest)
     lies = any(line.facts is not None and line.facts.may_lie for line in lines)
     with house_style():
         figure, axes = new_figure(
@@ -96,7 +111,7 @@ def plot_attack_overview(
             + protocol_note("own_pair")
             + part.note
             + (f"{DOT}{MAY_LIE} captions may become false" if lies else ""),
-            left=LEFT_INCHES,
+            left=left,
             right=RIGHT_INCHES if lies else 0.3,
             bottom=0.75,
         )
@@ -120,7 +135,7 @@ def plot_attack_overview(
                 if line.facts is not None and line.facts.ensemble:
                     panel.axhline(line.at - 0.5 - APART, color=MISSING, linewidth=1.4)
                     break
-        _name_attacks(axes[0][0], lines)
+        _name_attacks(axes[0][0], lines, room=left - EDGE_INCHES)
         if lies:
             _tell_truth(axes[0][1], lines)
         defence_legend(figure, grid, [chance_handle()] if not rows.empty else [])
@@ -168,17 +183,14 @@ def _draw(
     tell_missing(axes, line.at, missing, drawn)
 
 
-def _name_attacks(axes: Axes, lines: list[Line]) -> None:
+def _name_attacks(axes: Axes, lines: list[Line], *, room: float) -> None:
+    """Names left of the panel, from `room` inches before it."""
     blend = axes.get_yaxis_transform()  # x as a share of the panel, y in rows
     width = axes.get_position().width * axes.get_figure().get_size_inches()[0]  # type: ignore[union-attr]
-    x = -(LEFT_INCHES - 0.2) / width
+    x = -room / width
     for line in lines:
         facts = line.facts
-        brief = "" if facts is None else facts.in_brief()
-        if facts is not None and facts.partial:
-            brief += f"{DOT}{facts.attacked_images:,} images"
-        if facts is not None and facts.worst_case not in ("", "both"):
-            brief += f"{DOT}{facts.worst_case} queries"
+        brief = line.brief()
         mark = f" {MAY_LIE}" if facts is not None and facts.may_lie else ""
         name = label(line.attack) + mark
         over = 0.2 if brief else 0.0

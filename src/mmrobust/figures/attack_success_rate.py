@@ -25,6 +25,8 @@ DEFINITIONS = {
     "recall_drop": "difference (Co-Attack): clean recall minus recall under attack",
 }
 """Both quantities that papers call attack success rate, by their metric's name."""
+AXIS = {"attack_success_rate": "attack success rate", "recall_drop": "recall lost"}
+"""What their axes count."""
 
 
 def plot_attack_success_rate(
@@ -82,12 +84,7 @@ def plot_attack_success_rate(
                 panel_title(panel, f"{direction}: {DIRECTIONS[direction]}", under=definition)
                 drawn = draw_bars(panel, by_definition[metric], grid=grid, direction=direction)
                 top = max(top, drawn)
-        finish_panels(
-            figure.axes,
-            top=top,
-            bottom=bottom,
-            text="attack success rate",
-            empty=not grid.defences,
-        )
+        for row, metric in zip(axes, DEFINITIONS, strict=True):
+            finish_panels(row, top=top, bottom=bottom, text=AXIS[metric], empty=not grid.defences)
         defence_legend(figure, grid)
     return figure

@@ -128,9 +128,8 @@ def _draw_bar(
         capsize=0 if several else 2.5,
     )
     top = float(max(mean, *values, *high))
-    number = f"{mean:.1f}" if mean < 9.95 else f"{mean:.0f}"
     axes.annotate(
-        number + ("*" if short else ""),
+        f"{mean:.1f}" + ("*" if short else ""),
         (x, top),
         xytext=(0, 3),
         textcoords="offset points",

@@ -106,6 +106,7 @@ def _draw_line(
         marker="o",
         markersize=5 if clean else 6.5,
         markerfacecolor="white" if clean else colour,
+        clip_on=False,
     )
     line.set_gid(name)
     x = known["k"].map(ks.index) + shift

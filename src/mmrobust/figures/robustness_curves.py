@@ -48,6 +48,8 @@ Numbers = NDArray[np.float64]
 
 SQUARE_ROOT_FROM = 6
 """Ratio of the largest eps to the smallest above which a plain axis crowds the small ones."""
+APART = 3.5
+"""Points between the lines of two defences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,12 @@ class Curve:
 
     @property
     def starts_clean(self) -> bool:
-        """Whether a budget of 0 leaves everything untouched, so that clean is the point at 0."""
-        return not self.facts.joint and 0 not in self.points.values()
+        """Whether the clean cell is the point at 0.
+
+        It is if a budget of 0 leaves everything untouched and all of its images are attacked.
+        """
+        alike = not self.facts.joint and not self.facts.partial
+        return alike and 0 not in self.points.values()
 
     def tick(self, value: float) -> str:
         """A budget as the axis counts it."""
@@ -127,8 +133,9 @@ def plot_robustness_curves(
 ) -> Figure:
     """Recall at 1 of every defence as the attacker's budget grows, a row of panels a curve.
 
-    The open marker at 0 is the clean cell. It is joined to the line where a budget of 0 leaves
-    nothing to attack; a joint attack at eps 0 still changes words.
+    The open marker at 0 is the clean cell, which is of all test images. It is joined to the line
+    where the attack is on all of them and a budget of 0 leaves nothing to attack; a joint attack
+    at eps 0 still changes words.
 
     Args:
         metrics: rows of `metrics.csv`.
@@ -169,7 +176,7 @@ def plot_robustness_curves(
                     cells = by_cell(points)
                     found = [cells[defence, point, direction] for point in curve.points]
                     start = clean[defence, "clean", direction]
-                    shift = 5.0 * (order - (len(grid.defences) - 1) / 2)
+                    shift = APART * (order - (len(grid.defences) - 1) / 2)
                     colour = defence_colours(grid.defences)[defence]
                     name = f"{direction}/{defence}/{curve.name}"
                     top = max(top, _draw(panel, curve, found, start, shift, colour, name))
@@ -189,8 +196,10 @@ def _figure(
 ) -> tuple[Figure, list[list[Axes]]]:
     count = max(len(drawn), 1)
     note = describe(every, part.grid) if drawn else "no curve has been computed"
-    if not all(curve.starts_clean for curve in drawn):
+    if any(curve.facts.joint for curve in drawn):
         note += f"{DOT}clean stands apart where the other modality is attacked at every point"
+    if any(curve.facts.partial for curve in drawn):
+        note += f"{DOT}clean is of all test images and stands apart where some are attacked"
     bottom = 0.72
     return new_figure(
         (11.6, (2.2 + bottom) * count + 0.5 * (count - 1)),
@@ -215,6 +224,7 @@ def _prepare(axes: Axes, curve: Curve) -> None:
     else:
         axes.set_xlim(-0.06 * largest, 1.06 * largest)
     axes.set_xticks(values, [curve.tick(value) for value in values])
+    axes.tick_params(axis="x", pad=6)
     axes.minorticks_off()
     axes.set_xlabel(name, fontsize=9.5, color=MUTED)
 

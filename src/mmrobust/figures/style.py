@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ MISSING = "#c3c8d1"
 TITLE_INCHES, TITLE_LINE_INCHES, NOTE_LINE_INCHES = 0.52, 0.28, 0.2
 LEGEND_INCHES, PANEL_TITLE_INCHES = 0.32, 0.5
 DARKER = 0.6
+OWN_COLOURS = ("standard", "tecoa", "leaf", "mat", "mat_plus")
+"""Defences that look the same in every study, by their colour's place in the palette."""
 _SPELLINGS = {
     **{
         name.lower(): name
@@ -45,6 +48,7 @@ _SPELLINGS = {
     "sep_attack": "Sep-Attack",
 }
 _POINT = re.compile(r"(.*?)(?:_((?:eps|words)_[0-9][0-9p]*(?:_[0-9]+)?))?")
+_EPS = re.compile(r"_([0-9][0-9p]*)_255$")
 _SPELT = re.compile(
     rf"(?<![a-z0-9])({'|'.join(sorted(_SPELLINGS, key=len, reverse=True))})(?![a-z0-9])"
 )
@@ -53,7 +57,8 @@ _SPELT = re.compile(
 def label(name: str) -> str:
     """A name as a reader expects it: `word_substitution` -> `word substitution`.
 
-    Points of curves say their budget: `pgd_eps_0p5_255` -> `PGD, eps 0.5/255`.
+    Points of curves say their budget: `pgd_eps_0p5_255` -> `PGD, eps 0.5/255`. A budget at the
+    end of a name is a fraction: `sga_4_255` -> `SGA 4/255`.
     """
     name, point = _POINT.fullmatch(name).groups()  # type: ignore[union-attr]
     if point:
@@ -61,18 +66,22 @@ def label(name: str) -> str:
         value = value.replace("_", "/").replace("p", ".")
         many = "" if value == "1" else "s"
         return f"{label(name)}, " + (f"eps {value}" if kind == "eps" else f"{value} word{many}")
+    name = _EPS.sub(lambda found: f"_{found[1].replace('p', '.')}/255", name)
     return _SPELT.sub(lambda found: _SPELLINGS[found[0]], name).replace("_", " ")
 
 
 def defence_colours(defences: Sequence[str]) -> dict[str, str]:
-    """A colour for each defence, fixed by its place in the study's order.
+    """A colour for each defence: its own, or the next that no other has.
 
     The first ten are colour-blind safe; every further ten are the same colours, darker.
     """
     palette = np.asarray(seaborn.color_palette("colorblind", 10))
+    own = [name for name in OWN_COLOURS if name in defences]
+    free = (place for place in itertools.count() if place not in map(OWN_COLOURS.index, own))
+    places = {name: OWN_COLOURS.index(name) if name in own else next(free) for name in defences}
     return {
         name: to_hex(palette[place % 10] * DARKER ** (place // 10))
-        for place, name in enumerate(defences)
+        for name, place in places.items()
     }
 
 
