@@ -132,10 +132,14 @@ STRONG: dict[str, Any] = {"threat_model": "white_box_2_255_1word", "members": ["
         ("targets/words", ["mat", "tecoa_plus"], r"a\.yaml: targets\.words: 'tecoa_plus'; did you"),
         ("targets/words", [], r"targets\.words: must not be empty"),
         ("targets/words", ["mat", "mat"], r"targets\.words: .* non-unique"),
-        ("targets/two words", ["mat"], r"a\.yaml: targets: 'two words' does not match"),
+        (
+            "targets/two words",
+            ["mat"],
+            r"a\.yaml: targets: 'two words' is no name; allowed: lower-case letters",
+        ),
         ("attacks/pgd/defences", [], r"attacks\.pgd\.defences: must not be empty"),
         ("attacks/pgd/defences", ["mat", "mat"], r"attacks\.pgd\.defences: .* non-unique"),
-        ("attacks/pgd/defences", "mat", r"attacks\.pgd\.defences: 'mat' is not of type 'array'"),
+        ("attacks/pgd/defences", "mat", r"attacks\.pgd\.defences: must be a list, not 'mat'"),
         ("curves/eps/defences", [], r"curves\.eps\.defences: must not be empty"),
         ("ensembles/strongest/defences", [], r"ensembles\.strongest\.defences: must not be empty"),
         (

@@ -17,7 +17,7 @@ from mmrobust.models.dual_encoder import ModelConfig
 from mmrobust.models.tokenizer import TokenizerConfig
 from mmrobust.quantities import Distance
 from mmrobust.registry import resolve
-from mmrobust.schema_errors import SAYS
+from mmrobust.schema_errors import NAME_PATTERN, SAYS
 from mmrobust.study import ATTACK_FACTS, DECIDES_TRUTH, HAS_GRAMMAR, METHOD_FACTS, OF_DATASET
 from mmrobust.threat import ThreatModel
 from mmrobust.training import TRAINING_METHODS
@@ -26,7 +26,6 @@ from mmrobust.training.loop import TrainingConfig
 from mmrobust.training.masked_lm import MaskedLMConfig
 
 Schema = dict[str, Any]
-NAME_PATTERN = "^[a-z][a-z0-9_]*$"
 
 
 def study_schema() -> Schema:

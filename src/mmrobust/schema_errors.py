@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,10 +10,13 @@ import jsonschema
 
 from mmrobust.errors import UserError, unknown_name
 
+NAME_PATTERN = "^[a-z][a-z0-9_]*$"
+"""What a name is: it may become a folder, a file, a rule of Snakemake."""
 SAYS = "x-says"
 """Key beside a choice of the schema: what its failure is told as."""
 
 Schema = Mapping[str, Any]
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def first(errors: Iterable[jsonschema.ValidationError]) -> jsonschema.ValidationError:
@@ -43,7 +47,38 @@ def as_user_error(error: jsonschema.ValidationError, where: str, schema: Schema)
         return UserError(f"{place}: must not be empty")
     if error.validator in ("anyOf", "oneOf"):
         return _of_choice(error, place, where, schema)
+    if error.validator == "required":
+        missing = next(name for name in error.schema["required"] if name not in instance)
+        return UserError(f"{place}: `{missing}` is missing")
+    if error.validator == "type":
+        return _of_type(error, place)
+    if error.validator == "pattern" and error.validator_value == NAME_PATTERN:
+        return UserError(
+            f"{place}: {instance!r} is no name; allowed: lower-case letters, digits and _, a "
+            "letter first"
+        )
     return UserError(f"{place}: {error.message}")
+
+
+TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "nothing",
+    "number": "a number",
+    "object": "a mapping of names to values",
+    "string": "a text",
+}
+
+
+def _of_type(error: jsonschema.ValidationError, place: str) -> UserError:
+    """What was wanted in YAML's words, and the number that YAML takes for a text."""
+    named: Any = error.validator_value
+    wanted = [TYPES[name] for name in ([named] if isinstance(named, str) else named)]
+    told = f"{place}: must be {' or '.join(wanted)}, not {error.instance!r}"
+    if isinstance(error.instance, str) and _EXPONENT.fullmatch(error.instance):
+        told += " (YAML takes this for a text: write it with a point and a sign, as in 1.0e-3)"
+    return UserError(told)
 
 
 def _of_choice(
