@@ -404,3 +404,158 @@ class Found:
 
     def replay(self) -> None:
         self.replaying = True
+
+
+# What the attacks inside a method look for
+
+
+class Asked:
+    """Notes what the searches inside a method are asked, and what they find."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ascents: list[tuple[GradientAscent, dict[str, Any]]] = []
+        self.images: list[Tensor] = []
+        self.objectives: list[Callable[[Tensor], Tensor]] = []
+        self.captions: list[list[str]] = []
+        self.guides: list[Tensor] = []
+        ascend, substitute = GradientAscent.__call__, TextSearch.__call__
+
+        def ascending(search: GradientAscent, objective: Any, images: Tensor, **told: Any) -> Any:
+            self.ascents.append((search, told))
+            self.objectives.append(objective)
+            found = ascend(search, objective, images, **told)
+            self.images.append(found.images)
+            return found
+
+        def substituting(
+            search: TextSearch, memory: Any, captions: Any, value: Any, **told: Any
+        ) -> Any:
+            axes = torch.eye(6)
+            self.guides.append(
+                torch.stack([-value(axes, torch.full((6,), at)) for at in range(len(captions))])
+            )
+            found = substitute(search, memory, captions, value, **told)
+            self.captions.append(found[0])
+            return found
+
+        monkeypatch.setattr(GradientAscent, "__call__", ascending)
+        monkeypatch.setattr(TextSearch, "__call__", substituting)
+
+
+def to_plain_captions(model: ToyEncoder, batch: TrainingBatch, _: list[str], x: Tensor) -> float:
+    return clip_loss(similarity(model, x, batch.captions))
+
+
+def to_changed_captions(
+    model: ToyEncoder, _: TrainingBatch, captions: list[str], x: Tensor
+) -> float:
+    return clip_loss(similarity(model, x, captions))
+
+
+def away_from_changed_captions(
+    model: ToyEncoder, _: TrainingBatch, captions: list[str], x: Tensor
+) -> float:
+    rows = similarity(model, x, captions)
+    return -math.fsum(row[at] for at, row in enumerate(rows)) / len(rows)
+
+
+def from_clean_answers(
+    model: ToyEncoder, batch: TrainingBatch, captions: list[str], x: Tensor
+) -> float:
+    return kl(similarity(model, batch.images, batch.captions), similarity(model, x, captions))
+
+
+RAISED: dict[str, Callable[[ToyEncoder, TrainingBatch, list[str], Tensor], float]] = {
+    "tecoa": to_plain_captions,
+    "pmg_aft": to_plain_captions,
+    "mmcoa": to_plain_captions,
+    "mat": to_changed_captions,
+    "half_clean": to_changed_captions,
+    "image_first": to_plain_captions,
+    "independent": to_plain_captions,
+    "positive_pair": away_from_changed_captions,
+    "trades": from_clean_answers,
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_the_image_attack_raises_the_published_objective(
+    name: str,
+    model: ToyEncoder,
+    original: ToyEncoder,
+    batch: TrainingBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Asked(monkeypatch)
+    losses_of(VARIANTS[name], model, batch, original)
+    (objective,) = asked.objectives
+    captions = asked.captions[0] if asked.captions else []
+    assert not captions or captions != list(batch.captions)
+    anywhere = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+    found = float(objective(anywhere).detach().mean())
+    assert found == pytest.approx(RAISED[name](model, batch, captions, anywhere), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        *(("mat", False), ("independent", False), ("mmcoa", False), ("trades", False)),
+        ("image_first", True),
+    ],
+)
+def test_captions_are_driven_from_clean_images_unless_images_come_first(
+    name: str,
+    moved: bool,
+    model: ToyEncoder,
+    original: ToyEncoder,
+    batch: TrainingBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Asked(monkeypatch)
+    losses_of(VARIANTS[name], model, batch, original)
+    (guide,) = asked.guides
+    (images,) = asked.images if moved else [batch.images]
+    torch.testing.assert_close(guide, model.encode_image(images).detach())
+
+
+def test_the_image_attack_has_the_steps_that_are_configured(
+    model: ToyEncoder, original: ToyEncoder, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch)
+    losses_of(TeCoA(eps=0.3, step_size=0.07, steps=4), model, batch, original)
+    ((search, told),) = asked.ascents
+    assert (search.steps, search.step_size, told["budget"].eps) == (4, 0.07, 0.3)
+    assert told["start"] is None
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_leaf_asks_for_the_edits_that_are_configured(
+    constrained: bool,
+    model: ToyEncoder,
+    original: ToyEncoder,
+    batch: TrainingBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each text is held against the original's embedding of the caption that it belongs to."""
+    model, original = spelt(model), spelt(original)
+    asked: dict[str, Any] = {}
+
+    def search(captions: Sequence[str], value: Any, **told: Any) -> list[str]:
+        owner = torch.tensor([2, 0, 2])
+        asked.update(told, value=value(["a blue star", "ring", "star"], owner).detach())
+        return list(captions)
+
+    monkeypatch.setattr(leaf_module, "levenshtein_search", search)
+    given = setting(original)
+    LEAF(distance=2, rho=7, constrained=constrained).losses(model, batch, given)
+    assert (asked["distance"], asked["rho"]) == (2, 7)
+    assert asked["known"] == (given.language.known_words() if constrained else None)
+    assert asked["generator"] is given.generator
+
+    def embedded(of: ToyEncoder, caption: str) -> list[float]:
+        values: list[float] = of.words[[1 + ord(c) % 10 for c in caption]].sum(dim=0).tolist()
+        return values
+
+    pairs = (("a blue star", "big ring"), ("ring", "a big red ring"), ("star", "big ring"))
+    expected = [squared(embedded(model, a), embedded(original, b)) for a, b in pairs]
+    assert asked["value"].tolist() == pytest.approx(expected, rel=1e-5)
