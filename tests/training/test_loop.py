@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,17 +18,20 @@ from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
 from mmrobust.models.dual_encoder import ModelConfig, OpenClipDualEncoder, build_model
 from mmrobust.models.encoding import to_pixels
-from mmrobust.training.base import Setting, TrainingMethod
+from mmrobust.training.base import Setting, TrainingBatch, TrainingMethod
 from mmrobust.training.fare import FARE
 from mmrobust.training.leaf import LEAF
 from mmrobust.training.loop import (
     TrainingConfig,
+    descend,
     learning_rate_at,
     make_optimizer,
     train,
 )
-from mmrobust.training.pairs import TrainingData
+from mmrobust.training.pairs import PairSampler, TrainingData
+from mmrobust.training.pmg_aft import PMGAFT
 from mmrobust.training.standard import Standard
+from mmrobust.training.tecoa import TeCoA
 
 CONFIG = TrainingConfig(epochs=1, batch_size=4, learning_rate=0.1, warmup_fraction=0.1)
 
@@ -106,6 +109,8 @@ def test_training_learns(learn: Learn) -> None:
         pytest.param(FARE(steps=1), {"image"}, id="fare"),
         pytest.param(LEAF(rho=2, constrained=False), {"text"}, id="leaf"),
         pytest.param(Standard(towers="image"), {"image"}, id="image tower"),
+        pytest.param(TeCoA(steps=1), {"image"}, id="tecoa"),
+        pytest.param(PMGAFT(steps=1), {"image"}, id="pmg_aft"),
         pytest.param(Standard(), {"image", "text", "scale"}, id="both towers"),
     ],
 )
@@ -177,3 +182,82 @@ def test_no_epoch_leaves_the_model_as_it_is(model: OpenClipDualEncoder, learn: L
     history = learn(Standard(), TrainingConfig(epochs=0, batch_size=16, learning_rate=0.1))
     assert history == []
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noting(Standard):
+    """Notes what each step is given, and what it draws."""
+
+    batches: ClassVar[list[TrainingBatch]] = []
+    drawn: ClassVar[list[int]] = []
+
+    def losses(self, model: Any, batch: TrainingBatch, setting: Setting) -> dict[str, Tensor]:
+        self.batches.append(batch)
+        edit = torch.randint(2**60, (1,), generator=setting.generator)
+        self.drawn.extend([*setting.noise.integers(2**60).tolist(), int(edit)])
+        return super().losses(model, batch, setting)
+
+
+@pytest.fixture
+def noting(monkeypatch: pytest.MonkeyPatch) -> Noting:
+    monkeypatch.setattr(Noting, "batches", [])
+    monkeypatch.setattr(Noting, "drawn", [])
+    return Noting()
+
+
+def test_perturbations_and_edits_are_drawn_anew_in_each_step(learn: Learn, noting: Noting) -> None:
+    learn(noting, CONFIG)
+    assert len(noting.batches) == 12
+    assert len(noting.drawn) == len(set(noting.drawn)) == 12 * (4 + 1)
+
+
+def test_batches_have_the_pairs_and_positives_that_are_configured(
+    learn: Learn, noting: Noting, data: Path
+) -> None:
+    learn(noting, replace(CONFIG, batch_size=48, pairs="all", positives="exact"))
+    pairs = TrainingData.of(load_split(data, "train"))
+    exact, by_item = (
+        PairSampler(pairs, batch_size=48, seed=0, pairs="all", positives=positives).batch(0)
+        for positives in ("exact", "item")
+    )
+    assert (exact.positives & ~by_item.positives).any()
+    (batch,) = noting.batches
+    assert batch.captions == exact.captions
+    assert torch.equal(batch.positives, exact.positives)
+
+
+def test_history_says_step_epoch_and_rate(learn: Learn) -> None:
+    config = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.001)
+    history = learn(Standard(), config)
+    assert [row[:2] for row in history] == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1)]
+    assert [row[2] for row in history] == [learning_rate_at(step, 6, config) for step in range(6)]
+
+
+def test_a_step_is_as_long_as_its_rate_and_its_clipped_gradient() -> None:
+    model = torch.nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=7.0)
+    for most, moved in ((1.0, [-0.3, -0.4]), (10.0, [-1.5, -2.0])):
+        torch.nn.init.zeros_(model.weight)
+        loss = model(torch.tensor([[3.0, 4.0]])).sum()  # its gradient has length 5
+        descend(loss, model, optimizer, 0.5, most)
+        assert model.weight[0].tolist() == pytest.approx(moved)
+
+
+def test_the_scale_of_similarities_stays_below_its_limit(
+    model: OpenClipDualEncoder, learn: Learn
+) -> None:
+    with torch.no_grad():
+        model.clip.logit_scale.fill_(9.0)  # type: ignore[union-attr,operator]
+    learn(Standard(), CONFIG)
+    assert float(model.scale().detach()) <= 100.001
+
+
+@pytest.mark.parametrize(("method", "moves"), [(FARE(steps=1), False), (Standard(), True)])
+def test_what_is_held_to_the_original_keeps_its_running_statistics(
+    method: TrainingMethod, moves: bool, model: OpenClipDualEncoder, learn: Learn
+) -> None:
+    before = copy.deepcopy(model.state_dict())
+    learn(method, CONFIG)
+    running = {name: of for name, of in model.state_dict().items() if "running_" in name}
+    assert running
+    assert all(torch.equal(of, before[name]) != moves for name, of in running.items())
