@@ -145,3 +145,90 @@ def test_a_broken_state_is_told(
             work=tmp_path,
             checkpoint_seconds=1e9,
         )
+
+
+@pytest.fixture
+def given(
+    data: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Starts a job that learns nothing, and says what its loop was given."""
+    told: dict[str, Any] = {}
+
+    def loop(model: Any, pairs: Any, method: Any, config: Any, **rest: Any) -> list[Any]:
+        told.update(rest, pairs=pairs, config=config)
+        return []
+
+    monkeypatch.setattr("mmrobust.training.run.train", loop)
+
+    def run(job: dict[str, Any], **sets: Any) -> dict[str, Any]:
+        files: dict[str, Any] = {"initial": None, "augmented": {}, "tokenizer": tokenizer} | sets
+        folders = {"out": tmp_path / "out", "work": tmp_path / "work"}
+        train_model(job, data=data, checkpoint_seconds=1e9, **files, **folders)
+        return dict(told)
+
+    return run
+
+
+@pytest.fixture
+def augmented(data: Path, tmp_path: Path) -> Callable[[int], Path]:
+    """Makes a set of further captions, as many for each item as asked for."""
+    from mmrobust.augment.run import augment_data
+
+    splits = {"train": 48, "dev": 8, "test": 8}
+
+    def make(n: int) -> Path:
+        out = tmp_path / f"set{n}"
+        cfg = {
+            "augmentation": {"method": "human_captions", "n": n},
+            "dataset": {"name": "scenes", "splits": splits, "image_size": 32},
+            **{"data_seed": 7, "device": "cpu", "threads": 1, "code": "1"},
+        }
+        augment_data(cfg, data=data, out=out, work=tmp_path / "chunks")
+        return out
+
+    return make
+
+
+def test_a_job_learns_from_the_items_and_captions_that_it_is_told(
+    cfg: Callable[..., dict[str, Any]],
+    given: Callable[..., dict[str, Any]],
+    augmented: Callable[[int], Path],
+) -> None:
+    """Of 48 items with five captions and three more in a set; a defence's own training counts."""
+    sets = {"more": augmented(3)}
+    whole = given(cfg("mat", augmentations={"more": 2}), augmented=sets)
+    assert (whole["pairs"].n_items, len(whole["pairs"].captions)) == (48, 48 * (5 + 2))
+    assert (whole["config"].epochs, whole["config"].batch_size, whole["seed"]) == (2, 16, 3)
+    own = {"items": 20, "captions_per_image": 2, "epochs": 7}
+    part = given(cfg("mat", augmentations={"more": 1}, training=own), augmented=sets)
+    assert (part["pairs"].n_items, len(part["pairs"].captions)) == (20, 20 * (2 + 1))
+    assert (part["config"].epochs, part["config"].batch_size) == (7, 16)
+    with pytest.raises(UserError, match="train-model: no --augmented for 'more'"):
+        given(cfg("mat", augmentations={"more": 1}))
+
+
+def test_a_state_counts_for_the_same_settings_and_files_alone(
+    cfg: Callable[..., dict[str, Any]],
+    given: Callable[..., dict[str, Any]],
+    augmented: Callable[[int], Path],
+    tokenizer: Path,
+    tmp_path: Path,
+) -> None:
+    import shutil
+
+    job = cfg("mat", augmentations={"more": 1})
+    one, other = ({"more": augmented(n)} for n in (1, 2))
+    shutil.copytree(tokenizer.parent, tmp_path / "copy")
+    again = tmp_path / "copy" / tokenizer.name
+    first = given(job, augmented=one)["inputs"]
+    assert given(job, augmented=one, tokenizer=again)["inputs"] == first
+    shutil.copytree(tmp_path / "out", tmp_path / "start")
+    again.write_text(tokenizer.read_text() + "\n")
+    changed = [
+        given(cfg("mat", words=2, augmentations={"more": 1}), augmented=one),
+        given({**job, "seed": 4}, augmented=one),
+        given(job, augmented=other),
+        given(job, augmented=one, tokenizer=again),
+        given(job, augmented=one, initial=tmp_path / "start"),
+    ]
+    assert len({first, *(of["inputs"] for of in changed)}) == 6
