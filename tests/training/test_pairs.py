@@ -68,6 +68,37 @@ def test_batches_depend_on_seed_and_step_alone(data: Path) -> None:
     assert one.captions != other.captions
 
 
+def test_each_epoch_has_an_order_of_its_own(data: Path) -> None:
+    sampler = PairSampler(TrainingData.of(load_split(data, "train")), batch_size=16, seed=0)
+    one, other = (
+        torch.cat([sampler.batch(3 * epoch + step).images for step in range(3)])
+        for epoch in range(2)
+    )
+    assert not torch.equal(one, other)
+
+
+def test_which_image_is_drawn_says_nothing_of_the_caption() -> None:
+    """Of two images and two captions of an item every pair comes up."""
+    pictures = np.arange(2, dtype=np.uint8)[:, None, None, None] * np.ones((2, 2, 2, 3), np.uint8)
+    item = np.zeros(2, dtype=np.int64)
+    sampler = PairSampler(
+        TrainingData(
+            images=[pictures],
+            image_item=item,
+            image_source=np.full(2, -1),
+            captions=WORDS[:2],
+            caption_item=item,
+            caption_source=np.arange(2),
+            positives=sp.csr_array(np.ones((2, 2), dtype=bool)),
+        ),
+        batch_size=1,
+        seed=0,
+    )
+    batches = [sampler.batch(step) for step in range(40)]
+    seen = {(round(255 * float(of.images[0, 0, 0, 0])), *of.captions) for of in batches}
+    assert seen == {(0, "one"), (0, "two"), (1, "one"), (1, "two")}
+
+
 def test_a_batch_beyond_the_data_is_refused(data: Path) -> None:
     with pytest.raises(UserError, match=r"training\.batch_size: 49 exceeds the 48"):
         PairSampler(TrainingData.of(load_split(data, "train")), batch_size=49, seed=0)
