@@ -90,6 +90,14 @@ def test_equal_rates_of_all_images_get_a_widened_exact_interval() -> None:
     assert found.high == exact_bounds(3 / 7, 7, 0.95)[1]
 
 
+def test_an_exact_interval_is_over_the_images_that_count() -> None:
+    """All queries of 20 images of a hundred; nothing is asked of the others."""
+    counts = np.where(np.arange(100) < 20, 5.0, 0.0)
+    found = rate_interval(counts, counts)
+    assert found.method == EXACT
+    assert (found.low, found.high) == pytest.approx((0.025 ** (1 / 20), 1.0))
+
+
 def test_rate_of_nothing_has_no_interval() -> None:
     assert rate_intervals(np.zeros((1, 9)), np.zeros((1, 9)), resampling()) == [None]
 
@@ -202,6 +210,15 @@ def test_relative_drop_where_nothing_survives() -> None:
     found = relative_drop_interval([0 * clean], [clean], np.ones(500), resampling())
     assert found.method == EXACT
     assert 0.97 < found.low < found.high == 1.0
+
+
+def test_the_error_of_a_drop_is_shared_out_over_the_rates_of_all_seeds() -> None:
+    clean = (np.arange(500) % 2).astype(float)
+    found = relative_drop_interval([0 * clean] * 3, [clean] * 3, np.ones(500), resampling())
+    level = 1 - 0.05 / 6
+    left, base = exact_bounds(0.0, 500, level), exact_bounds(0.5, 500, level)
+    assert found.method == EXACT
+    assert (found.low, found.high) == pytest.approx((1 - left[1] / base[0], 1.0))
 
 
 def test_relative_drop_from_a_clean_rate_near_zero_is_unbounded_below() -> None:

@@ -178,3 +178,15 @@ def test_a_worst_case_is_read_in_its_direction_alone(
     other = replace(difference(["mat"], ["tecoa"]), measure=replace(IN_GALLERY, direction="t2i"))
     with pytest.raises(UserError, match=r"mat/seed0/sga is the worst case of i2t queries alone"):
         estimated(other, cells)
+
+
+def test_labels_are_those_of_the_measure(tmp_path: Path, write_made_up_cell: Write) -> None:
+    cells = cells_of(tmp_path, write_made_up_cell, {"mat": [70], "tecoa": [50]})
+    for (cell,), right in zip(cells.values(), (90, 130), strict=True):
+        chosen = (cell.outcomes["labels"] == "positives") & (cell.outcomes["direction"] == "i2t")
+        rank = np.where(cell.outcomes.loc[chosen, "image"] < right, 1, 7)
+        cell.outcomes.loc[chosen, "rank"] = rank.astype(np.int32)
+    by_image = difference(["mat"], ["tecoa"])
+    by_truth = replace(by_image, measure=replace(IN_GALLERY, labels="positives"))
+    assert estimated(by_image, cells).value == pytest.approx(20 / 200)
+    assert estimated(by_truth, cells).value == pytest.approx(-40 / 200)

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from mmrobust.claims.ledger import COLUMNS, judge_claims
+from mmrobust.claims.statistics import Difference
 from mmrobust.errors import UserError
+from mmrobust.intervals import Resampling
 
 LEDGER = Path(__file__).parents[2] / "config" / "claims.yaml"
 DIFFERENCE = "mat_beats_image_adversarial_training"
@@ -29,6 +31,7 @@ def judged(
     defences: Sequence[str] = ("standard", "tecoa", "mat"),
     attacks: Sequence[str] = ("pgd", "sga"),
     only: Mapping[str, Sequence[str]] | None = None,
+    n_resamples: int = 500,
 ) -> list[dict[str, str]]:
     cfg = {
         "study": study,
@@ -37,7 +40,7 @@ def judged(
         "only": only or {},
         "seeds": list(seeds),
         "claims": list(claims),
-        "evaluation": {"gallery_images": [200], "n_resamples": 500, "confidence": 0.95},
+        "evaluation": {"gallery_images": [200], "n_resamples": n_resamples, "confidence": 0.95},
     }
     out = cells.parent / "claims.csv"
     judge_claims(cfg, claims=ledger, cells=cells, out=out)
@@ -398,3 +401,38 @@ def test_seeds_that_disagree_leave_a_claim_open(tmp_path: Path, write_made_up_ce
     assert float(row["low"]) > 0
     assert row["verdict"] == "inconclusive"
     assert "inconclusive as the training seeds don't agree" in row["note"]
+
+
+def test_a_drop_is_undefined_where_one_of_the_seeds_has_nothing_to_lose(
+    tmp_path: Path, write_made_up_cell: Write
+) -> None:
+    root = tmp_path / "cells"
+    for seed, clean in enumerate((120, 0)):
+        write_made_up_cell(root, defence="standard", attack="clean", correct=clean, seed=seed)
+        write_made_up_cell(root, defence="standard", attack="sga", correct=0, seed=seed)
+    (row,) = judged(root, DROP, seeds=[0, 1])
+    assert (row["verdict"], row["n"]) == ("inconclusive", "200")
+    assert row["estimate"] == row["low"] == row["high"] == ""
+    assert "the clean recall of a seed is 0" in row["note"]
+
+
+def test_bounds_far_out_are_drawn_from_more_resamples(
+    tmp_path: Path, write_made_up_cell: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty lie beyond both bounds together, and as many are drawn as the study asks for."""
+    root = tmp_path / "cells"
+    for defence, correct in (("mat", 51), ("tecoa", 50), ("standard", 60)):
+        write_made_up_cell(root, defence=defence, attack="sga", correct=correct)
+    write_made_up_cell(root, defence="standard", attack="clean", correct=120)
+    drawn: dict[float, int] = {}
+    estimate = Difference.estimate
+
+    def noting(self: Difference, cells: Any, resampling: Resampling) -> Any:
+        drawn[round(resampling.confidence, 6)] = resampling.n_resamples
+        return estimate(self, cells, resampling)
+
+    monkeypatch.setattr(Difference, "estimate", noting)
+    for asked, expected in ((500, {0.95: 800, 0.975: 1600}), (1000, {0.95: 1000, 0.975: 1600})):
+        drawn.clear()
+        judged(root, DIFFERENCE, DROP, n_resamples=asked)
+        assert drawn == expected
