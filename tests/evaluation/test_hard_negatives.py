@@ -114,6 +114,15 @@ def test_without_kinds_a_rare_word_has_a_rare_opposite_or_no_twin() -> None:
     assert found == [("a vast house", "a tiny house"), None, None]
 
 
+def test_of_two_words_that_are_said_as_often_neither_is_rare() -> None:
+    language = Language(
+        synonyms={"red": ["crimson"], "crimson": ["red"], "blue": ["azure"], "azure": ["blue"]},
+        alternatives={"red": ["blue", "azure"]},
+    )
+    captions = ["a red ring", "a crimson ring", "a blue ring"]
+    assert hard_negatives(captions, [0, 1, 2], language) == ["a blue ring", None, None]
+
+
 class Meaning:
     """Embeds a caption by the words that it hears, an image as told."""
 
@@ -150,6 +159,17 @@ def test_a_model_that_ignores_words_is_found_out(hears: set[str], value: float) 
     found = accuracy(hears)
     assert found["value"] == value
     assert found["n"] == 2
+
+
+def test_captions_are_held_against_their_own_image_and_counted_by_it() -> None:
+    subject: Any = Meaning({"red", "blue", "ring", "star"})
+    subject.split.captions = ["a red ring", "red ring", "a red star", "star"]
+    subject.split.caption_image = np.array([0, 0, 1, 1])
+    language = Language(alternatives={"ring": ["star"], "star": ["ring"]})
+    resampling = Resampling(n_resamples=50, confidence=0.95, generator=np.random.default_rng(0))
+    found = reading_checks(subject, language, resampling)["hard_negatives"]
+    assert (found["value"], found["n"], found["high"]) == (1.0, 4, 1.0)
+    assert found["low"] == pytest.approx(0.025 ** (1 / 2))  # Clopper-Pearson of two images
 
 
 def test_without_negatives_there_is_no_value() -> None:
