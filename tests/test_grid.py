@@ -211,6 +211,40 @@ def test_members_of_an_ensemble_have_its_norm(values: dict[str, Any]) -> None:
         parsed(values)
 
 
+@pytest.mark.parametrize(
+    ("member", "allowed", "fits"),
+    [
+        ({"eps": "2/255"}, {"eps": "2/255"}, True),
+        ({"eps": "1/255"}, {"eps": "2/255"}, True),
+        ({"eps": "3/255"}, {"eps": "2/255"}, False),
+        ({"words": 1}, {"words": 2}, True),
+        ({"words": 3}, {"words": 2}, False),
+        ({"characters": 4}, {"characters": 5}, True),
+        ({"characters": 6}, {"characters": 5}, False),
+        ({}, {"characters": 5}, False),
+        ({"characters": 5}, {}, True),
+        ({"keeps_truth": True}, {}, True),
+        ({}, {"keeps_truth": True}, False),
+    ],
+)
+def test_a_member_of_an_ensemble_has_no_larger_budget(
+    values: dict[str, Any], member: dict[str, Any], allowed: dict[str, Any], fits: bool
+) -> None:
+    """Each limit by itself: all others are the same on both sides."""
+    for name, own in (("member", member), ("allowed", allowed)):
+        image = {"norm": "linf", "eps": own.get("eps", "2/255")}
+        text = {"words": 2, **{key: value for key, value in own.items() if key != "eps"}}
+        values["threat_models"][name] = {"image": image, "text": text}
+    values["attacks"]["mine"] = {"method": "sga", "threat_model": "member"}
+    values["ensembles"]["own"] = {"threat_model": "allowed", "members": ["mine"]}
+    if fits:
+        assert parsed(values).ensembles["own"]["members"] == ["mine"]
+        return
+    told = r"own\.members: 'mine' has a larger budget \(member\) than .* \(allowed\)"
+    with pytest.raises(UserError, match=told):
+        parsed(values)
+
+
 def test_a_curve_may_go_over_an_attack_without_a_cell_of_its_own(values: dict[str, Any]) -> None:
     values["attacks"]["mi_fgsm"] = {
         **{"method": "mi_fgsm", "threat_model": "image_2_255"},
