@@ -94,6 +94,19 @@ def test_a_metric_or_cut_off_that_neither_run_has_is_told(record: Path) -> None:
         list(found.lines(metric="recall_at_k", k=7))
 
 
+@pytest.mark.parametrize("k", [1, 5])
+def test_one_line_a_cell_is_printed_of_one_metric_at_one_rank(record: Path, k: int) -> None:
+    table = pd.read_csv(record)
+    recall = table[table["metric"] == "recall_at_k"]
+    at_rank = recall[recall["k"] == k]
+    assert 0 < len(at_rank) < len(recall) < len(table)
+    *lines, last = compare(record, record).lines(metric="recall_at_k", k=k)
+    assert len(lines) == len(at_rank)
+    said = [f": {100 * value:.1f} [" for value in at_rank["value"]]
+    assert all(text in line for text, line in zip(said, lines, strict=True))
+    assert last.startswith("all measures: ")
+
+
 def test_the_verb_prints_and_writes(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = record.with_name("compared.csv")
     app(["compare", str(record), str(record), "--out", str(out)], standalone_mode=False)
