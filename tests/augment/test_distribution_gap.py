@@ -7,6 +7,7 @@ import pytest
 from scipy import linalg
 
 from mmrobust.augment.distribution_gap import (
+    BLOCKS,
     DISTANCES,
     Pool,
     distribution_gap,
@@ -165,6 +166,25 @@ def test_gap_is_of_all_augmentations_alike() -> None:
     # Of the squared distance of two means, half of the way is a quarter.
     assert found[1] / found[2] == pytest.approx(1 / 4, abs=0.08)  # type: ignore[operator]
     assert abs(found[0]) < 0.1 * found[1]  # type: ignore[operator, arg-type]
+
+
+def test_either_half_is_compared_with_the_other_in_halvings_that_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[frozenset[float], frozenset[float]]] = []
+
+    def noting(x: np.ndarray, y: np.ndarray) -> float:
+        seen.append((frozenset(x[:, 0].tolist()), frozenset(y[:, 0].tolist())))
+        return float(len(seen))
+
+    monkeypatch.setattr("mmrobust.augment.distribution_gap.DISTANCES", {"order": noting})
+    pool = Pool(np.arange(30.0)[:, None], np.arange(30))
+    assert distribution_gap(pool, pool, seed=0) == {"order": np.mean(range(1, 2 * BLOCKS + 1))}
+    for (made, originals), way_back in zip(seen[::2], seen[1::2], strict=True):
+        assert len(made) == len(originals) == 15
+        assert made | originals == set(range(30))
+        assert way_back == (originals, made)
+    assert len(set(seen)) == 2 * BLOCKS
 
 
 def test_gap_of_too_few_items_is_undefined() -> None:

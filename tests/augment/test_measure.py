@@ -247,6 +247,16 @@ def test_copies_of_the_pictures_have_the_gap_of_the_floor(
             assert value[n, name] == pytest.approx(value[n, f"{name}_floor"])
 
 
+def test_the_gap_is_of_all_augmentations_that_are_counted(
+    judged_by_colour: Callable[..., Rows],
+) -> None:
+    """The first captions are the right ones and have no gap; the second ones are all red."""
+    colours = [COLOURS[i % 3] for i in range(12)]
+    value = judged_by_colour(captions=[*colours, *["red"] * 12])["value"]
+    for name in ("frechet_distance", "mmd2"):
+        assert value[2, name] > value[1, name] + 0.05
+
+
 def test_originals_are_references_and_not_scored(judged_by_colour: Callable[..., Rows]) -> None:
     """One of three words is found, no pair and no triple; the original would have all of its."""
     rows = judged_by_colour(captions=[f"big {COLOURS[i % 3]} square" for i in range(12)])
@@ -402,6 +412,18 @@ def test_ratio_is_paired_by_item() -> None:
     before = np.random.default_rng(0).uniform(0.2, 1, size=200)
     found = OverItems(200, 0).ratio(0.5 * before, before)
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_ratio_is_that_of_the_means() -> None:
+    top, bottom = np.tile([1.0, 3.0], 50), np.tile([1.0, 0.5], 50)
+    assert OverItems(100, 0).ratio(top, bottom).value == pytest.approx(2 / 0.75)
+
+
+def test_resamples_are_those_of_the_seed() -> None:
+    values = np.random.default_rng(0).exponential(size=80)
+    one, same, other = (OverItems(80, seed).mean(values) for seed in (1, 1, 2))
+    assert one == same
+    assert (one.low, one.high) != (other.low, other.high)
 
 
 def test_ratio_to_what_may_be_0_is_undefined() -> None:

@@ -11,10 +11,12 @@ import pytest
 from tests.augment.conftest import DATA_SEED, DATASET, Augment
 
 from mmrobust.augment import AUGMENTERS, chunks
+from mmrobust.augment.base import Made, Source, Sources
 from mmrobust.augment.chunks import CHUNK_ITEMS, Job, build_augmenter, make_chunks, passes_over
+from mmrobust.augment.human_captions import HumanCaptions
 from mmrobust.augment.run import augment_data
 from mmrobust.data.augmented import FILES, load_augmented
-from mmrobust.data.prepared import load_split
+from mmrobust.data.prepared import Lexicon, Split, load_split, one_image_positives
 from mmrobust.data.scenes.grammar import Propositions
 from mmrobust.data.truth import truth_of
 from mmrobust.errors import UserError
@@ -121,6 +123,49 @@ def test_chunks_at_hand_are_not_made_again(
     assert made == [2, 0, 4, 0, 2, 2]
 
 
+def test_chunks_of_other_data_or_draws_are_made_anew(
+    data: Path, tmp_path: Path, cfg: Cfg, made: list[int]
+) -> None:
+    """All have one folder of chunks, and pictures may differ where captions are the same."""
+    from mmrobust.data.scenes.dataset import Scenes
+
+    fields: dict[str, Any] = {k: v for k, v in DATASET.items() if k != "name"}
+    Scenes(**fields).prepare(tmp_path / "other", seed=8)
+    Scenes(**fields, pixel_noise=0.2).prepare(tmp_path / "noisy", seed=DATA_SEED)
+    assert load_split(tmp_path / "noisy", "train").captions == load_split(data, "train").captions
+
+    def run(method: str, folder: Path = data, data_seed: int = DATA_SEED, **entry: Any) -> None:
+        section = cfg(method, 1, **entry) | {"data_seed": data_seed}
+        augment_data(section, data=folder, out=tmp_path / "out", work=tmp_path / "work")
+
+    run("eda")
+    run("eda", seed=1)
+    run("eda", data_seed=8)
+    run("eda", tmp_path / "other")
+    run("randaugment")
+    run("randaugment", tmp_path / "noisy")
+    assert made == [2] * 6
+
+
+def test_every_chunk_of_every_pass_has_draws_of_its_own(
+    augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def opened(*_: Any) -> Any:
+        def generate(sources: Sources, rng: np.random.Generator) -> Made:
+            drawn.append(int(rng.integers(2**60)))
+            return Made(["a ring"] * len(sources.items))
+
+        return generate
+
+    monkeypatch.setattr("mmrobust.augment.eda.EDA.open", opened)
+    monkeypatch.setattr(chunks, "_OPENED", {})
+    monkeypatch.setattr(chunks, "CHUNK_ITEMS", 100)
+    augment("eda", n=2)
+    assert len(drawn) == len(set(drawn)) == 6
+
+
 def test_a_repeat_is_made_once(data: Path, tmp_path: Path, cfg: Cfg, made: list[int]) -> None:
     section = cfg("scenes_paraphrase", 4, distinct=2)
     augment_data(section, data=data, out=tmp_path / "out", work=tmp_path / "work")
@@ -184,6 +229,36 @@ def test_only_the_training_split_is_opened(data: Path, tmp_path: Path, cfg: Cfg)
 def test_too_few_human_captions_are_told(augment: Augment) -> None:
     with pytest.raises(UserError, match="human_captions: image 0 has 3 captions, so `n` is at mos"):
         augment("human_captions", n=3)
+
+
+def test_the_image_with_too_few_human_captions_is_named() -> None:
+    owner = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2])
+    split = Split(
+        images=np.zeros((3, 1, 1, 3), np.uint8),
+        captions=[f"caption {row}" for row in range(9)],
+        caption_image=owner,
+        positives=one_image_positives(owner, 3),
+    )
+    lexicon = Lexicon(synonyms={}, alternatives={}, antonyms={}, stop_words=frozenset())
+    source = Source(split=split, lexicon=lexicon, dataset={}, data_seed=0, device="cpu")
+    generate, items = HumanCaptions().open(source), np.arange(3)
+    first, rng = np.array([0, 3, 5]), np.random.default_rng(0)
+    made = generate(Sources(items, first, 0), rng)
+    assert list(made.values) == ["caption 1", "caption 4", "caption 6"]
+    with pytest.raises(UserError, match=r"image 1 has 2 captions, so `n` is at most 1$"):
+        generate(Sources(items, first, 1), rng)
+
+
+def test_a_set_has_the_licence_of_its_dataset(data: Path, tmp_path: Path, cfg: Cfg) -> None:
+    from mmrobust.artifacts import read_json, write_json
+
+    closed = tmp_path / "closed"
+    shutil.copytree(data, closed)
+    manifest = read_json(closed / "manifest.json")
+    write_json(closed / "manifest.json", manifest | {"redistributable": False, "licence": "mine"})
+    augment_data(cfg("eda", 1), data=closed, out=tmp_path / "out", work=tmp_path / "work")
+    made = load_augmented(tmp_path / "out", data=closed).manifest
+    assert (made["redistributable"], made["licence"]) == (False, "mine")
 
 
 def test_a_picture_that_stayed_is_told(augment: Augment, data: Path) -> None:

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from tests.augment.conftest import DATA_SEED, DATASET, Augment
 
+from mmrobust.augment.scenes_caption import misread
 from mmrobust.augment.scenes_draw import scenes_of
 from mmrobust.data.prepare import build_dataset
 from mmrobust.data.prepared import load_split
 from mmrobust.data.scenes.grammar import parse, parse_all
+from mmrobust.data.scenes.render import render
 from mmrobust.data.scenes.scene import SceneArrays, graph_keys, relations
 from mmrobust.data.scenes.truth import are_true
-from mmrobust.data.scenes.vocabulary import MEANINGS, VOCABULARY
+from mmrobust.data.scenes.vocabulary import BACKGROUNDS, MEANINGS, VOCABULARY
 from mmrobust.training.pairs import TrainingData
 
 NONE = np.empty(0, dtype=np.int64)
@@ -51,7 +53,7 @@ def test_a_paraphrase_means_what_the_first_caption_means(augment: Augment) -> No
         assert [link if link < 0 else link // 2 for link in new.links] == links
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.3, 1.0])
 @pytest.mark.parametrize("method", ["scenes_paraphrase", "scenes_render", "scenes_draw"])
 def test_misalignment_is_exact(augment: Augment, method: str, share: float) -> None:
     true = augment(method, n=1, misaligned=share).items["true"].to_numpy()
@@ -103,6 +105,27 @@ def test_a_misaligned_item_paraphrases_one_other_caption_in_all_passes(augment: 
         assert np.array_equal(ours, theirs)
 
 
+def test_other_rows_are_misaligned_in_each_chunk(
+    augment: Augment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmrobust.augment.chunks.CHUNK_ITEMS", 100)
+    items = augment("scenes_paraphrase", n=1, misaligned=0.5).items
+    one, other, third = np.split(items["true"].to_numpy() == 0, 3)
+    assert one.sum() == other.sum() == third.sum() == 50
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(other, third)
+
+
+@pytest.mark.parametrize("method", ["scenes_render", "scenes_draw"])
+def test_more_misalignment_leaves_the_other_pictures_as_they_are(
+    augment: Augment, method: str
+) -> None:
+    few, many = (augment(method, n=1, misaligned=share) for share in (0.2, 0.5))
+    kept = many.items["true"].to_numpy() == 1
+    assert (few.items["true"][kept] == 1).all()
+    assert np.array_equal(few.images[kept], many.images[kept])
+
+
 def test_words_shift_and_nothing_else(augment: Augment) -> None:
     near = augment("scenes_paraphrase", n=1).items["caption"].tolist()
     far = augment("scenes_paraphrase", n=1, rare_word_rate=1.0).items["caption"].tolist()
@@ -129,6 +152,29 @@ def test_a_captioner_errs_as_often_as_it_is_told(augment: Augment) -> None:
     assert not are_true(wrong, scenes).all()
 
 
+def test_what_is_misread_is_never_what_it_was() -> None:
+    said = parse_all(first_captions()[0])
+    wrong = misread(said, np.random.default_rng(0), error_rate=1.0)
+    for name in ("colour", "shape", "size", "link", "background"):
+        before, after = getattr(said, name), getattr(wrong, name)
+        told = before >= 0
+        assert told.any()
+        assert (after[told] != before[told]).all()
+        assert (after[told] >= 0).all()
+        assert np.array_equal(after[~told], before[~told])
+
+
+def test_a_captioner_tells_as_much_and_in_words_as_rare_as_it_is_told(augment: Augment) -> None:
+    little, much, rare = (
+        augment("scenes_caption", n=1, **told).items["caption"].tolist()
+        for told in ({"detail": 0.1}, {"detail": 1.0}, {"rare_word_rate": 1.0})
+    )
+    sizes = [(parse_all(captions).size >= 0).sum() for captions in (little, rare, much)]
+    assert 2 * sizes[0] < sizes[1] < sizes[2]
+    assert rare_share(much) < 0.1
+    assert rare_share(rare) > 0.95
+
+
 def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
     captions, scenes = first_captions()
     imagined = scenes_of(captions, np.random.default_rng(0), detail=0.8, taken=NONE)
@@ -144,6 +190,7 @@ def test_pictures_of_a_caption_show_what_it_says_and_imagine_the_rest() -> None:
     open_background = said.background < 0
     same = imagined.background[open_background] == scenes.background[open_background]
     assert 0.05 < same.mean() < 0.5  # a quarter by chance
+    assert len(set(imagined.background[open_background].tolist())) == len(BACKGROUNDS)
 
 
 @pytest.mark.parametrize("detail", [0.2, 0.8])
@@ -186,6 +233,23 @@ def test_pictures_of_captions_keep_clear_of_the_other_splits(
     held_out = {*graph_keys(drawn["dev"]).tolist(), *graph_keys(drawn["test"]).tolist()}
     assert seen
     assert all(set(taken.tolist()) == held_out for taken in seen)
+
+
+@pytest.mark.parametrize("method", ["scenes_render", "scenes_draw"])
+def test_pictures_have_the_datasets_size_and_noise_and_the_style_that_is_told(
+    augment: Augment, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def noting(scenes: SceneArrays, rng: np.random.Generator, **told: Any) -> np.ndarray:
+        seen.append(told)
+        return render(scenes, rng, **told)
+
+    monkeypatch.setattr("mmrobust.augment.training_scenes.render", noting)
+    augment(method, n=1, style_shift=0.5)
+    noise = build_dataset(DATASET).pixel_noise  # type: ignore[attr-defined]
+    assert noise > 0
+    assert seen == [{"image_size": 24, "pixel_noise": noise, "style_shift": 0.5}] * 2
 
 
 def test_style_shifts_the_pictures_and_not_what_they_show(augment: Augment) -> None:
@@ -233,3 +297,13 @@ def test_of_pictures_that_show_another_scene_nothing_more_is_taken_to_be_true(
     assert np.array_equal(dense[:, 600:][:, true], dense[:, :300][:, true])
     assert not dense[:, 600:][:, ~true].any()
     assert pairs.caption_source.tolist() == list(range(len(split.captions)))
+
+
+def test_of_pictures_that_nobody_judges_is_true_what_is_true_of_their_item(
+    augment: Augment, data: Path
+) -> None:
+    made = augment("randaugment", n=1)
+    assert (made.items["true"] == -1).all()
+    dense = TrainingData.of(load_split(data, "train"), augmented=[made]).positives.toarray()
+    assert dense.any()
+    assert np.array_equal(dense[:, 300:], dense[:, :300])
