@@ -20,7 +20,7 @@ from mmrobust.evaluation.cells import (
     write_cell,
 )
 from mmrobust.evaluation.retrieval import Embeddings, of_items
-from mmrobust.evaluation.tables import COLUMNS, FLAG_COLUMNS
+from mmrobust.evaluation.tables import COLUMNS, FLAG_COLUMNS, summarise
 from mmrobust.evaluation.tables import tabulate as gather
 
 World = Callable[..., Embeddings]
@@ -276,6 +276,20 @@ def test_summary_is_the_mean_over_seeds(root: Path, tmp_path: Path) -> None:
         f"{direction}_recall_at_{k}" for direction in ("i2t", "t2i") for k in (1, 5)
     }
     assert "i2t_attack_success_rate_at_1" in summary["standard"]["pgd"]
+
+
+def test_summary_is_of_one_image_labels_in_the_main_galleries() -> None:
+    about = {"defence": "mat", "attack": "sga", "seed": 0, "protocol": "full_gallery"}
+    about |= {"direction": "i2t", "metric": "recall_at_k", "k": 1}
+    rows = [
+        about | {"labels": labels, "gallery_images": size, "value": value}
+        for labels, size, value in (
+            *(("one_image", 6, 0.25), ("positives", 6, 0.75)),
+            *(("one_image", 12, 0.5), ("positives", 12, 1.0)),
+        )
+    ]
+    found = summarise(pd.DataFrame(rows), gallery_images=6)
+    assert found == {"mat": {"sga": {"i2t_recall_at_1": 0.25}}}
 
 
 def test_bytes_are_the_same_twice(root: Path, tmp_path: Path) -> None:
