@@ -243,6 +243,16 @@ def test_order_is_the_study_s_where_it_is_given(root: Path, tmp_path: Path) -> N
     assert given[3:] == [("standard", 1, "clean"), ("standard", 1, "sga"), ("standard", 1, "pgd")]
 
 
+def test_clean_cells_lead_where_no_order_is_given(
+    root: Path, tmp_path: Path, make: Callable[..., Cell]
+) -> None:
+    where = cell_path(root, defence="mat", seed=0, attack="apgd")
+    write_cell(where, make("mat", 0, "apgd"))
+    tabulate(root, tmp_path / "m.csv", tmp_path / "m.json")
+    table = pd.read_csv(tmp_path / "m.csv").query("defence == 'mat' and seed == 0")
+    assert table["attack"].unique().tolist() == ["clean", "apgd", "pgd", "sga"]
+
+
 def test_cells_of_an_earlier_form_of_the_study_are_passed_over(root: Path, tmp_path: Path) -> None:
     tabulate(root, tmp_path / "m.csv", tmp_path / "m.json", seeds=[1], attacks=["clean"])
     table = pd.read_csv(tmp_path / "m.csv")
