@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -205,3 +206,23 @@ def test_links_lead_somewhere(name: str) -> None:
     path = ROOT / name
     targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8"))
     assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*ROOT.glob("results/*/claims.csv"), *ROOT.glob("docs/reference_results/*/claims.csv")],
+    ids=lambda path: f"{path.parents[1].name}/{path.parent.name}",
+)
+def test_verdicts_of_record_are_on_the_claims_as_they_are_written(path: Path) -> None:
+    """Judged before a note was changed, a verdict would be told with what it no longer says."""
+    from mmrobust.claims.entries import load_claims
+
+    claims, study = load_claims(ROOT / "config" / "claims.yaml"), path.parent.name
+    rows = pd.read_csv(path, keep_default_na=False)
+    assert len(rows)
+    for row in rows.to_dict("records"):
+        claim = claims[row["id"]]
+        told = [claim.note, claim.world_note if study in claim.chosen_in else ""]
+        assert row["note"].startswith("; ".join(filter(None, told))), claim.id
+        assert (row["statement"], row["source"]) == (claim.statement, claim.source)
+        assert (row["statistic"], row["margin"]) == (claim.statistic.describe(), claim.margin)

@@ -218,7 +218,9 @@ def test_the_page_says_how_it_came_about(page: str) -> None:
     assert "- Packages: Python 3.11.7, numpy 2.4.1, torch 2.15.0.\n" in page
     assert "- Code: commit `0123456789`.\n" in page
     total = 3 * (61.5 + 101.5 + 141.5 + 3 * 95)
-    assert f"- Jobs: {total:,.0f} s of wall time in all" in page
+    assert (
+        f"- Jobs: {total:,.0f} s of wall time, summed over jobs that may run side by side" in page
+    )
     assert "9 of `evaluate-model` (14 min 15 s)" in page
     assert "the largest took 812 MB" in page
 

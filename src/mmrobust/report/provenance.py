@@ -61,6 +61,7 @@ def _took(jobs: Sequence[dict[str, Any]]) -> str:
         parts.append(f"{len(walls)} of {code(verb)} ({duration(sum(walls))})")
     peak = count(round(max(job["peak_memory_mb"] for job in jobs)))
     return (
-        f"{count(round(total))} s of wall time in all ({duration(total)}): {', '.join(parts)}; "
+        f"{count(round(total))} s of wall time, summed over jobs that may run side by side "
+        f"({duration(total)}): {', '.join(parts)}; "
         f"the largest took {peak} MB"
     )
