@@ -186,6 +186,14 @@ def test_a_mistake_is_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_a_judge_has_other_weights_than_the_model_under_test(values: dict[str, Any]) -> None:
+    clip = {"pretrained": {"name": "ViT-B-32", "weights": "openai"}}
+    judge = {"seed": 9, "model": {"pretrained": {"name": "ViT-B-32", "weights": "laion2b"}}}
+    parse_study({**values, "model": clip, "judge": judge}, where="f")
+    with pytest.raises(UserError, match=r"f: judge\.model: must be another"):
+        parse_study({**values, "model": clip, "judge": judge | {"model": clip}}, where="f")
+
+
 TEXT_MISTAKES = [
     ("", "lexicon", "f: attacks.sga.text: must be a mapping of names to values, not 'lexicon'"),
     ("candidates", "lexicon", "candidates: must be a mapping such as {kind: lexicon}"),

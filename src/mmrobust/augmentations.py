@@ -25,10 +25,12 @@ def check_augmentations(study: Study, of_dataset: Mapping[str, str], where: str)
             f"{where}: augmentations are measured by a model that is not under test, so the study "
             "needs a section `judge`"
         )
-    if study.judge is not None and "model" not in study.judge and "pretrained" in study.model:
-        raise UserError(
-            f"{where}: judge.model: must be another than the pretrained model under test"
-        )
+    if study.judge is not None and "pretrained" in study.model:
+        judging = study.judge.get("model", study.model)
+        if judging.get("pretrained") == study.model["pretrained"]:
+            raise UserError(
+                f"{where}: judge.model: must be another than the pretrained model under test"
+            )
     if study.judge is not None and study.judge["seed"] in study.seeds:
         raise UserError(
             f"{where}: judge.seed: {study.judge['seed']} is a seed of the study's own models; "

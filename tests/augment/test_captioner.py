@@ -109,6 +109,23 @@ def test_lengths_are_kept_and_the_prompt_taken_off(save: Save, end: float, lengt
     assert [len(caption.split()) for caption in made] == [length] * 4
 
 
+def test_where_nothing_is_said_the_first_caption_stands_and_is_the_source(
+    save: Save, augment: Augment, data: Path
+) -> None:
+    """At this temperature one of 78 words is drawn, or the end, twice as likely as each."""
+    folder = save(end=690.0, special=-1e9)
+    fields = {"min_new_tokens": 0, "max_new_tokens": 1, "temperature": 1e3, "top_p": 1.0}
+    items = augment("captioner", model=str(folder), n=1, **fields).items
+    split = load_split(data, "train")
+    first = np.searchsorted(split.caption_image, items["item"])
+    own = np.array([split.captions[row] for row in first])
+    silent = (items["caption"] == own).to_numpy()
+    assert 0 < silent.sum() < len(silent)
+    assert items["source_caption"].tolist() == np.where(silent, first, -1).tolist()
+    assert (items["changed"] != silent).all()
+    assert items["caption"].str.split().str.len()[~silent].eq(1).all()
+
+
 def test_tokens_are_drawn_from_the_whole_nucleus(save: Save) -> None:
     """At a high temperature all of 78 words are about as likely."""
     fields = {"min_new_tokens": 1, "max_new_tokens": 1, "temperature": 1e6}

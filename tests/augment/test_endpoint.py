@@ -143,6 +143,8 @@ def test_several_are_asked_at_once_and_answers_keep_their_order(server: Server) 
     [
         (saying("\n a cat \n"), ("a cat", True)),
         (saying("a c", finish_reason="length"), ("a c", False)),
+        (saying("a c", finish_reason="content_filter"), ("a c", False)),
+        (saying("a cat", finish_reason=None), ("a cat", True)),
         (saying(None), ("", True)),
         (saying(""), ("", True)),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -7,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.augment.conftest import DATA_SEED, DATASET, Augment
 
+from mmrobust.artifacts import sha256_file
 from mmrobust.augment import AUGMENTERS, chunks
 from mmrobust.augment.base import Made, Source, Sources
 from mmrobust.augment.chunks import CHUNK_ITEMS, Job, build_augmenter, make_chunks, passes_over
@@ -20,6 +24,8 @@ from mmrobust.data.prepared import Lexicon, Split, load_split, one_image_positiv
 from mmrobust.data.scenes.grammar import Propositions
 from mmrobust.data.truth import truth_of
 from mmrobust.errors import UserError
+from mmrobust.training.masked_lm import train_masked_lm
+from mmrobust.training.tokenizer import train_tokenizer
 
 Cfg = Callable[..., dict[str, Any]]
 OF_SCENES = [name for name in AUGMENTERS if name.startswith("scenes_")]
@@ -215,17 +221,6 @@ def test_chunks_cover_every_item_once() -> None:
     assert [one.number for one in passes] == [0, 0, 0, 1, 1, 1]
 
 
-def test_only_the_training_split_is_opened(data: Path, tmp_path: Path, cfg: Cfg) -> None:
-    """Without the other splits' files nothing is missed."""
-    alone = tmp_path / "alone"
-    shutil.copytree(data, alone)
-    for split in ("dev", "test"):
-        shutil.rmtree(alone / split)
-    section = cfg("scenes_paraphrase", 1)
-    augment_data(section, data=alone, out=tmp_path / "out", work=tmp_path / "work")
-    assert len(load_augmented(tmp_path / "out", data=alone).items) == 300
-
-
 def test_too_few_human_captions_are_told(augment: Augment) -> None:
     with pytest.raises(UserError, match="human_captions: image 0 has 3 captions, so `n` is at mos"):
         augment("human_captions", n=3)
@@ -323,18 +318,50 @@ def test_pictures_are_gathered_a_chunk_at_a_time(augment: Augment, data: Path) -
     assert many.items["true"].all()
 
 
-@pytest.mark.parametrize("method", ["scenes_paraphrase", "scenes_caption", "eda", "human_captions"])
-def test_nothing_comes_from_test_items(data: Path, tmp_path: Path, cfg: Cfg, method: str) -> None:
-    """What isn't there can't be read: the same bytes are made without the test split."""
-    from mmrobust.training.tokenizer import train_tokenizer
-
-    without = tmp_path / "without"
-    shutil.copytree(data, without, ignore=shutil.ignore_patterns("test"))
+@pytest.mark.parametrize("method", ["human_captions", "eda", "randaugment", *OF_SCENES])
+def test_nothing_comes_from_items_outside_training(
+    data: Path, tmp_path: Path, cfg: Cfg, method: str
+) -> None:
+    """What isn't there can't be read: the same bytes are made without the other splits."""
+    alone = tmp_path / "alone"
+    shutil.copytree(data, alone, ignore=shutil.ignore_patterns("dev", "test"))
     assert (data / "test").is_dir()
     made = []
-    for at, folder in enumerate((data, without)):
+    for at, folder in enumerate((data, alone)):
         out = tmp_path / f"out{at}"
         augment_data(cfg(method, 1), data=folder, out=out, work=tmp_path / f"work{at}")
-        train_tokenizer({"vocab_size": 150}, data=folder, out=out / "tokenizer.json")
-        made.append([(out / name).read_bytes() for name in (*FILES, "tokenizer.json")])
+        made.append([(out / name).read_bytes() for name in FILES])
     assert made[0] == made[1]
+    assert len(load_augmented(tmp_path / "out1", data=alone).items) == 300
+
+
+@pytest.mark.parametrize(("split", "learned"), [("train", True), ("test", False)])
+def test_a_rare_word_of_a_test_caption_is_learned_nowhere(
+    data: Path, tmp_path: Path, cfg: Cfg, split: str, learned: bool
+) -> None:
+    """And one of the training captions everywhere, or this would be seen nowhere."""
+    planted = tmp_path / "planted"
+    shutil.copytree(data, planted)
+    file = planted / split / "captions.parquet"
+    table = pq.read_table(file)
+    captions = [f"zyzzyva {caption}" for caption in table["caption"].to_pylist()]
+    pq.write_table(table.set_column(0, "caption", pa.array(captions, pa.string())), file)
+    manifest = json.loads((planted / "manifest.json").read_text(encoding="utf-8"))
+    manifest["sha256"][f"{split}/{file.name}"] = sha256_file(file)
+    (planted / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    augment_data(cfg("eda", 1), data=planted, out=tmp_path / "eda", work=tmp_path / "work")
+    train_tokenizer({"vocab_size": 300}, data=planted, out=tmp_path / "tokenizer.json")
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    architecture = {"vocab_size": 300, "max_position_embeddings": 64, **size}
+    training = {"epochs": 1, "batch_size": 64, "learning_rate": 0.001}
+    section = {"architecture": architecture, "training": training}
+    train_masked_lm(
+        {"masked_lm": section, "threads": 1, "device": "cpu"}, data=planted, out=tmp_path / "lm"
+    )
+    told = load_augmented(tmp_path / "eda", data=planted).items["caption"].str.contains("zyzzyva")
+    vocabularies = [
+        json.loads((tmp_path / name).read_text(encoding="utf-8"))["model"]["vocab"]
+        for name in ("tokenizer.json", "lm/tokenizer.json")
+    ]
+    words = [any(word.startswith("zyzzyva") for word in of) for of in vocabularies]
+    assert [told.any(), *words] == [learned] * 3

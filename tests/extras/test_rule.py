@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 
 
-def test_a_model_in_a_folder_draws_through_the_rule(diffusion_model, fresh_clone, tool):
+def test_a_model_in_a_folder_draws_through_the_rule_and_is_learned_from(
+    diffusion_model, fresh_clone, tool
+):
     clone: Path = fresh_clone("diffusion")
     file = clone / "config" / "smoke.yaml"
     study = yaml.safe_load(file.read_text())
@@ -18,13 +21,20 @@ def test_a_model_in_a_folder_draws_through_the_rule(diffusion_model, fresh_clone
         "drawn": {"method": "text_diffusion", **shared},
         "redrawn": {"method": "image_diffusion", **shared},
     }
-    study["defences"]["mat_plus"]["augmentations"] = {"drawn": 1}
+    study["defences"]["mat_plus"]["augmentations"] = {"drawn": 1, "redrawn": 1}
+    study["sweeps"] = {}
+    model = "results/smoke/models/mat_plus/seed0/model.safetensors"
     file.write_text(yaml.safe_dump(study, sort_keys=False))
     tool(
         *("snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"),
-        *("--", "augmentation"),
+        *("--", "augmentation", model, "results/smoke/augmentations.csv"),
         cwd=clone,
     )
+    assert (clone / model).is_file()
+    table = pd.read_csv(clone / "results" / "smoke" / "augmentations.csv")
+    aligned = table[table["measure"] == "alignment"].set_index("augmentation")
+    assert set(aligned.index) == {"drawn", "redrawn"}
+    assert aligned["value"].between(-1, 1).all()
     pictures = {
         name: np.load(clone / "data" / "augmented" / "smoke" / name / "images.npy")
         for name in ("drawn", "redrawn")

@@ -442,6 +442,20 @@ class Asked:
         monkeypatch.setattr(TextSearch, "__call__", substituting)
 
 
+@pytest.fixture
+def ask(
+    model: ToyEncoder, original: ToyEncoder, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[TrainingMethod], Asked]:
+    """Computes the losses of a method, and says what it asked its attacks for."""
+
+    def asked_by(method: TrainingMethod) -> Asked:
+        asked = Asked(monkeypatch)
+        losses_of(method, model, batch, original)
+        return asked
+
+    return asked_by
+
+
 def to_plain_captions(model: ToyEncoder, batch: TrainingBatch, _: list[str], x: Tensor) -> float:
     return clip_loss(similarity(model, x, batch.captions))
 
@@ -480,14 +494,9 @@ RAISED: dict[str, Callable[[ToyEncoder, TrainingBatch, list[str], Tensor], float
 
 @pytest.mark.parametrize("name", RAISED)
 def test_the_image_attack_raises_the_published_objective(
-    name: str,
-    model: ToyEncoder,
-    original: ToyEncoder,
-    batch: TrainingBatch,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, ask: Callable[[TrainingMethod], Asked], model: ToyEncoder, batch: TrainingBatch
 ) -> None:
-    asked = Asked(monkeypatch)
-    losses_of(VARIANTS[name], model, batch, original)
+    asked = ask(VARIANTS[name])
     (objective,) = asked.objectives
     captions = asked.captions[0] if asked.captions else []
     assert not captions or captions != list(batch.captions)
@@ -506,23 +515,20 @@ def test_the_image_attack_raises_the_published_objective(
 def test_captions_are_driven_from_clean_images_unless_images_come_first(
     name: str,
     moved: bool,
+    ask: Callable[[TrainingMethod], Asked],
     model: ToyEncoder,
-    original: ToyEncoder,
     batch: TrainingBatch,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = Asked(monkeypatch)
-    losses_of(VARIANTS[name], model, batch, original)
+    asked = ask(VARIANTS[name])
     (guide,) = asked.guides
     (images,) = asked.images if moved else [batch.images]
     torch.testing.assert_close(guide, model.encode_image(images).detach())
 
 
 def test_the_image_attack_has_the_steps_that_are_configured(
-    model: ToyEncoder, original: ToyEncoder, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+    ask: Callable[[TrainingMethod], Asked],
 ) -> None:
-    asked = Asked(monkeypatch)
-    losses_of(TeCoA(eps=0.3, step_size=0.07, steps=4), model, batch, original)
+    asked = ask(TeCoA(eps=0.3, step_size=0.07, steps=4))
     ((search, told),) = asked.ascents
     assert (search.steps, search.step_size, told["budget"].eps) == (4, 0.07, 0.3)
     assert told["start"] is None

@@ -31,17 +31,27 @@ def clone(fresh_clone, tmp_path) -> Path:
         "moved": {"method": "randaugment", "n": 1},
     }
     study["sweeps"] = {}
-    study["defences"]["mat_plus"]["augmentations"] = {"captioned": 1, "moved": 1}
+    study["defences"]["mat_plus"]["augmentations"] = {"rewritten": 1, "captioned": 2, "moved": 1}
     file.write_text(yaml.safe_dump(study, sort_keys=False))
     return folder
 
 
-def test_models_in_folders_augment_through_the_rule(clone, tool):
+def test_models_in_folders_augment_through_the_rule_and_are_learned_from_and_measured(clone, tool):
+    model = "results/smoke/models/mat_plus/seed0/model.safetensors"
     tool(
         *("snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"),
-        *("--", "augmentation"),
+        *("--", "augmentation", model, "results/smoke/augmentations.csv"),
         cwd=clone,
     )
+    assert (clone / model).is_file()
+    table = pd.read_csv(clone / "results" / "smoke" / "augmentations.csv")
+    aligned = table[table["measure"] == "alignment"].set_index(["augmentation", "n"])
+    assert set(aligned.index) == {
+        *(("rewritten", 1), ("captioned", 1), ("captioned", 2), ("eda", 1), ("moved", 1))
+    }
+    assert (aligned["items"] == 32).all()
+    assert aligned["value"].between(-1, 1).all()
+    assert aligned["value"].nunique() == len(aligned)
     made = {
         name: pd.read_parquet(clone / "data" / "augmented" / "smoke" / name / "items.parquet")
         for name in ("rewritten", "captioned", "eda", "moved")
@@ -55,6 +65,8 @@ def test_models_in_folders_augment_through_the_rule(clone, tool):
     first = made["captioned"].query("number == 0")["caption"]
     second = made["captioned"].query("number == 1")["caption"]
     assert made["captioned"]["changed"].all()
+    assert (made["captioned"]["source_caption"] == -1).all()
+    assert (made["rewritten"]["source_caption"] >= 0).all()
     assert (first.to_numpy() != second.to_numpy()).mean() > 0.5
     assert made["rewritten"]["changed"].mean() > 0.25
     assert made["eda"]["changed"].mean() > 0.5

@@ -60,8 +60,8 @@ class Made:
         values: R captions, or pictures uint8 (R, H, W, 3).
         true: (R,) bool, whether a picture shows what its item's first caption says; None where
             nobody knows, and for captions, whose truth the dataset decides.
-        sources: (R,) rows of the training captions that were read; None for the items' first
-            captions, or where none was.
+        sources: (R,) rows of the training captions that were read, -1 where none was; None for
+            the items' first captions, or where no item's was.
         shows: (R,) which of the R items' scene a picture shows; None where nobody knows.
     """
 
@@ -85,7 +85,7 @@ class Augmenter(ABC):
     reads: ClassVar[Modality]
     writes: ClassVar[Modality]
     prompted: ClassVar[bool] = False
-    """Whether an augmenter that reads images is told the item's first caption too."""
+    """Whether what an augmenter makes of images may come from the item's first caption too."""
     of_dataset: ClassVar[str | None] = None
     """The only dataset that can be augmented this way; None for any."""
 

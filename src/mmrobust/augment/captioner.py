@@ -21,12 +21,13 @@ _WHERE = "augmentations: captioner"
 
 @dataclass(frozen=True, kw_only=True)
 class Captioner(Augmenter):
-    """A caption of the picture, sampled from a captioning model; human captions are not looked at.
+    """A caption of the picture, sampled from a captioning model.
 
     BLIP (Li et al. 2022, arXiv:2201.12086) by default. Its section 4.3 finds captions sampled
     from the nucleus (Holtzman et al. 2020, arXiv:1904.09751) worth more for training than those
     of beam search, being more diverse. Captions get the form that the datasets' own have: lower
-    case, no punctuation.
+    case, no punctuation. Human captions are not looked at; where a model says nothing, the item's
+    first one stands, and is named as the source.
 
     Fields:
         model: a name on transformers' hub, or a folder; a model of image and text to text whose
@@ -47,6 +48,7 @@ class Captioner(Augmenter):
 
     reads: ClassVar[Modality] = "image"
     writes: ClassVar[Modality] = "caption"
+    prompted: ClassVar[bool] = True
 
     model: str = "Salesforce/blip-image-captioning-base"
     prompt: str = "a picture of"
@@ -80,7 +82,9 @@ class Captioner(Augmenter):
                 for start in range(0, len(pictures), self.batch_size):
                     batch = pictures[start : start + self.batch_size]
                     captions += self._write(model, processor, batch)
-            return Made(captions)
+            # The item's first caption stands where the model says nothing.
+            silent = np.array([not caption for caption in captions])
+            return Made(captions, sources=np.where(silent, sources.captions, -1))
 
         return generate
 

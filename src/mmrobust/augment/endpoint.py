@@ -21,6 +21,8 @@ BACKOFF_S = 1.0
 """Waits between attempts grow from 0 over 2, 4, ... to 32 s, a minute in all, in which the limits
 of a provider are counted; a longer wait that the server asks for is kept."""
 _PASSING = (408, 429, 500, 502, 503, 504)
+_CUT = ("abort", "content_filter", "length")
+"""Reasons for which an answer ends before it is whole."""
 _TIMEOUT_S = (10, 120)
 """To connect, and between two signs of life."""
 _WHERE = "augmentations: rewrite: endpoint"
@@ -100,7 +102,8 @@ class Chat:
             options: further keys of the request.
 
         Returns:
-            Each answer, and whether it is whole and not cut at the number of tokens allowed.
+            Each answer, and whether it is whole and not cut: by the number of tokens allowed, or
+            by a filter of the server.
 
         Raises:
             UserError: the server can't be reached, refuses, or answers something else.
@@ -134,7 +137,7 @@ class Chat:
                 raise TypeError
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._error("the server's answer is no chat completion", response) from None
-        return (content or "").strip(), reason != "length"
+        return (content or "").strip(), reason not in _CUT
 
     def _error(self, what: str, response: requests.Response | None = None) -> UserError:
         """What went wrong, with the beginning of what the server said of it, and no key."""
