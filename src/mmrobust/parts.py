@@ -47,6 +47,11 @@ def ensembles_on(study: Study, defence: str) -> list[str]:
     ]
 
 
+def cells_on(study: Study, defence: str) -> list[str]:
+    """Names of the cells of a defence's models, in the study's order; the clean one leads."""
+    return ["clean", *attacks_on(study, defence), *ensembles_on(study, defence)]
+
+
 def evaluated_on(study: Study, defence: str) -> dict[str, dict[str, Any]]:
     """The sections `attacks` and `ensembles` as the evaluation of a defence's models needs them.
 

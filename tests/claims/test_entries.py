@@ -122,7 +122,6 @@ def test_claims_on_defences_and_augmentation() -> None:
         (lambda c: c.pop("margin"), "lacks margin"),
         (lambda c: c.update(margin="much"), "margin must be a number, not 'much'"),
         (lambda c: c.update(margin=True), "margin must be a number, not True"),
-        (lambda c: c.update(margin=float("nan")), "margin must be a number"),
         (lambda c: c.update(statement=" "), "statement must be a text"),
         (lambda c: c.update(source="a paper"), "source: must hold paper, section"),
         (lambda c: c.update(chosen_in="scenes"), "chosen_in must be a list"),
@@ -178,6 +177,17 @@ def test_amiss_entries_are_refused_by_file_and_claim(
     with pytest.raises(UserError, match=said) as error:
         load_claims(path)
     assert f"{path}: claim mat_beats_image_adversarial_training" in str(error.value)
+
+
+@pytest.mark.parametrize("margin", [float("nan"), float("inf")])
+def test_a_margin_without_end_is_refused_where_it_stands(
+    tmp_path: Path, document: dict[str, Any], margin: float
+) -> None:
+    document["claims"][0]["margin"] = margin
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=rf"claims\.yaml: line \d+: \.{margin} is no finite number"):
+        load_claims(path)
 
 
 @pytest.mark.parametrize("size", [None, 100])

@@ -173,6 +173,7 @@ def test_seeds_are_averaged_and_their_spread_is_told(
     assert float(row["estimate"]) == pytest.approx(0.15)
     assert row["seeds"] == "3 5"
     assert "3: 0.200, 5: 0.100 (spread 0.100" in row["note"]
+    assert "by the seeds alone, Student's t: [-0.485, 0.785]" in row["note"]
     assert row["verdict"] == "reproduced"
 
 

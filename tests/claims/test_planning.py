@@ -131,6 +131,19 @@ def test_a_worst_case_of_one_direction_bears_no_claim_on_the_other(tmp_path: Pat
         check_claims(smoke(ensembles=ensembles), path, "s.yaml")
 
 
+def test_a_worst_case_is_one_up_to_the_largest_k(tmp_path: Path) -> None:
+    deepest = max(SMOKE["evaluation"]["ks"])
+    path = tmp_path / "claims.yaml"
+    written(path, cell={"defence": "mat", "attack": "strongest"}, k=deepest)
+    assert check_claims(smoke(), path, "s.yaml") == []
+    written(path, cell={"defence": "mat", "attack": "strongest"}, k=deepest + 1)
+    told = rf"at k = {deepest + 1}, but ensemble 'strongest' .*evaluation\.ks, {deepest}$"
+    with pytest.raises(UserError, match=told):
+        check_claims(smoke(), path, "s.yaml")
+    written(path, cell={"defence": "mat", "attack": "pgd"}, k=deepest + 1)
+    assert check_claims(smoke(), path, "s.yaml") == []
+
+
 def test_a_gallery_size_is_one_of_the_study_s(tmp_path: Path) -> None:
     cell = {"defence": "mat", "attack": "pgd"}
     assert SMOKE["evaluation"]["gallery_images"] == [20]

@@ -13,7 +13,7 @@ import registered
 from ledger import record_run
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
-from mmrobust.parts import attacks_on, ensembles_on, evaluated_on, limited
+from mmrobust.parts import attacks_on, cells_on, evaluated_on, limited
 from planned import planned_study
 from snakemake.logging import logger
 
@@ -30,10 +30,7 @@ except UserError as error:
 STUDY = study.study
 DEFENCES = list(study.defences)
 ATTACKS = {defence: attacks_on(study, defence) for defence in DEFENCES}
-CELLS = {
-    defence: ["clean", *ATTACKS[defence], *ensembles_on(study, defence)]
-    for defence in DEFENCES
-}
+CELLS = {defence: cells_on(study, defence) for defence in DEFENCES}
 # Jobs whose defences have the same cells share a rule.
 DEFENCES_BY_CELLS = {}
 for defence, cells in CELLS.items():

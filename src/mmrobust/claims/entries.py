@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +95,7 @@ def _claim(entry: Any, where: str) -> Claim:
     )
     source = _fields(fields["source"], ("paper", "section"), f"{where}: source")
     margin = fields["margin"]
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
+    if isinstance(margin, bool) or not isinstance(margin, int | float):
         raise UserError(f"{where}: margin must be a number, not {margin!r}")
     chosen_in = fields["chosen_in"]
     if not isinstance(chosen_in, list) or not all(isinstance(name, str) for name in chosen_in):

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from mmrobust.artifacts import replacing
 from mmrobust.claims.entries import Claim, load_claims, select_claims
 from mmrobust.claims.estimates import Estimate, estimate
@@ -146,7 +148,7 @@ class _Judged:
         self.n_resamples = n_resamples
 
     def estimate(self, confidence: float) -> Estimate:
-        """The statistic with its interval; the same resamples at any confidence."""
+        """The statistic with its interval, from more resamples the higher the confidence."""
         resampling = Resampling(
             n_resamples=max(self.n_resamples, math.ceil(RESAMPLES_IN_A_TAIL / (1 - confidence))),
             confidence=confidence,
@@ -165,7 +167,7 @@ class _Judged:
         notes = [
             *_photographs(self.cells.values()),
             *_part_of_images(found, self.cells.values()),
-            *_caveats(found, self.seeds),
+            *_caveats(found, self.seeds, confidence),
             *_correction(found, self.claim.margin, judgement, confidence),
         ]
         return {
@@ -244,7 +246,7 @@ def _holds(interval: Interval, margin: float) -> bool:
     return interval.low <= margin <= interval.high
 
 
-def _caveats(estimate: Estimate, seeds: Sequence[int]) -> list[str]:
+def _caveats(estimate: Estimate, seeds: Sequence[int], confidence: float) -> list[str]:
     """What to keep in mind about the numbers of a row."""
     notes, interval = [], estimate.interval
     if interval is None:
@@ -254,17 +256,22 @@ def _caveats(estimate: Estimate, seeds: Sequence[int]) -> list[str]:
         if math.isinf(interval.low):
             notes.append("no lower bound: the clean recall can't be told from 0")
     if len(estimate.per_seed) > 1:
-        values = ", ".join(
-            f"{seed}: {value:.3f}" for seed, value in zip(seeds, estimate.per_seed, strict=True)
-        )
-        low, high = min(estimate.per_seed), max(estimate.per_seed)
-        notes.append(
-            f"by training seed {values} (spread {high - low:.3f}; the interval is over "
-            "test images and these seeds)"
-        )
+        notes.append(_by_seed(estimate.per_seed, seeds, confidence))
     elif estimate.per_seed:
         notes.append("one training seed: its spread is unknown")
     return notes
+
+
+def _by_seed(per_seed: Sequence[float], seeds: Sequence[int], confidence: float) -> str:
+    """The value of each seed, and Student's interval of their mean, which knows no images."""
+    values = ", ".join(f"{seed}: {of:.3f}" for seed, of in zip(seeds, per_seed, strict=True))
+    mean = sum(per_seed) / len(per_seed)
+    half = stats.t.ppf((1 + confidence) / 2, len(per_seed) - 1) * stats.sem(per_seed)
+    return (
+        f"by training seed {values} (spread {max(per_seed) - min(per_seed):.3f}; the interval is "
+        "over test images and these seeds; by the seeds alone, Student's t: "
+        f"[{mean - half:.3f}, {mean + half:.3f}])"
+    )
 
 
 def _note(claim: Claim, study: str, notes: Sequence[str]) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrobust.claims.entries import Claim, load_claims, select_claims
-from mmrobust.claims.statistics import CLEAN
 from mmrobust.ensembles import has_recall
 from mmrobust.errors import UserError
 from mmrobust.grid import evaluated_images
-from mmrobust.parts import attacks_on, ensembles_on
+from mmrobust.parts import cells_on
 
 if TYPE_CHECKING:
     from mmrobust.study import Study
@@ -64,6 +63,12 @@ def _check_measure(study: Study, claim: Claim, where: str) -> None:
                 f"{place} on {measure.direction} queries, but ensemble {attack!r} is the worst "
                 f"case of {about} alone"
             )
+        deepest = max(study.evaluation["ks"])
+        if ensemble is not None and measure.k > deepest:
+            raise UserError(
+                f"{place} at k = {measure.k}, but ensemble {attack!r} is a worst case only up to "
+                f"the largest of evaluation.ks, {deepest}"
+            )
         if measure.protocol != "full_gallery":
             continue
         if ensemble is not None:
@@ -82,10 +87,5 @@ def _check_measure(study: Study, claim: Claim, where: str) -> None:
 def _absent(study: Study, claim: Claim) -> Iterator[str]:
     """Cells that a claim compares and the study doesn't mean to have."""
     for of in claim.statistic.selections():
-        known = of.defence in study.defences
-        if not known or of.attack not in (
-            CLEAN,
-            *attacks_on(study, of.defence),
-            *ensembles_on(study, of.defence),
-        ):
+        if of.defence not in study.defences or of.attack not in cells_on(study, of.defence):
             yield f"{of.defence}/{of.attack}"
