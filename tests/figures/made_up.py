@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +280,16 @@ CLAIMS = [
         "note": "cell mat/seed0/sga of study paper has not been run",
     },
 ]
+
+
+def laid_out(table: pd.DataFrame, scales: Mapping[str, float]) -> pd.DataFrame:
+    """The table with defences of a sweep over MAT, of which each keeps a share of its recall."""
+    base = table[table["defence"] == "mat"]
+    added = [
+        base.assign(defence=name, **{key: base[key] * scale for key in ("value", "low", "high")})
+        for name, scale in scales.items()
+    ]
+    return pd.concat([table, *added], ignore_index=True)
 
 
 def write_claims(path: Path, claims: Sequence[dict[str, Any]] = CLAIMS) -> Path:

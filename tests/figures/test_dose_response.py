@@ -54,12 +54,7 @@ MEASURES = {
 def metrics(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     path = tmp_path_factory.mktemp("sweeps") / "metrics.csv"
     table = read_metrics(made_up.write_metrics(path, made_up.metric_rows(seeds=(0, 1, 2))))
-    base = table[table["defence"] == "mat"]
-    laid_out = [
-        base.assign(defence=name, **{key: base[key] * scale for key in ("value", "low", "high")})
-        for name, scale in SCALE.items()
-    ]
-    return pd.concat([table, *laid_out], ignore_index=True)
+    return made_up.laid_out(table, SCALE)
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +161,24 @@ def test_it_says_what_is_drawn(figure: Figure) -> None:
     ]
 
 
-def test_attacks_that_a_point_did_not_meet_are_left_out(metrics: pd.DataFrame) -> None:
+def test_a_point_that_did_not_meet_an_attack_breaks_its_line_and_is_named(
+    metrics: pd.DataFrame,
+) -> None:
     gone = (metrics["defence"] == "mat_rate_0p5") & (metrics["attack"] == "pgd")
     figure = plot_dose_response(metrics[~gone], POINTS, MEASURES)
+    kept = lines(figure, 0)["misalignment/pgd"][1]
+    assert np.isnan(kept).tolist() == [False, True, False]
+    assert not np.isnan(lines(figure, 0)["misalignment/sga"][1]).any()
+    assert "missing: PGD at 0.5" in texts(figure)
+    assert not any("missing" in text for text in texts(plot_dose_response(metrics, POINTS, {})))
+
+
+def test_attacks_that_no_point_of_the_sweep_met_are_left_out(metrics: pd.DataFrame) -> None:
+    laid_out = metrics["defence"].isin(SCALE) & (metrics["attack"] == "pgd")
+    figure = plot_dose_response(metrics[~laid_out], POINTS, MEASURES)
     assert "misalignment/pgd" not in lines(figure, 0)
     assert "misalignment/sga" in lines(figure, 0)
-    assert "number/pgd" in lines(figure, 1)
+    assert not any("missing" in text for text in texts(figure))
     elsewhere = (metrics["attack"] == "pgd") & (metrics["protocol"] == "full_gallery")
     figure = plot_dose_response(metrics[~elsewhere], POINTS, MEASURES)
     assert {"misalignment/pgd", "number/pgd"}.isdisjoint({*lines(figure, 0), *lines(figure, 1)})

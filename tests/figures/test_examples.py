@@ -157,6 +157,26 @@ def test_no_examples_are_said(examples: dict[str, pd.DataFrame], empty: bool) ->
     assert "no examples: the study keeps none" in said
 
 
+def test_many_defences_are_shown_on_fewer_items(examples: dict[str, pd.DataFrame]) -> None:
+    def items(defences: int) -> int:
+        names = tuple(f"d{number}" for number in range(defences))
+        rows = {name: examples["mat"] for name in names}
+        drawn = plot_examples(
+            rows, attack="sga", grid=replace(GRID, defences=names), note=" · left"
+        )
+        said = texts(drawn)
+        several = len(images(said)) > 1
+        assert said[0].endswith("to a few test items" if several else "to a test item")
+        assert said[1].endswith("true of its image · left")
+        assert said.count("image asks for its captions") == defences * len(images(said))
+        return len(images(said))
+
+    def images(said: list[str]) -> list[str]:
+        return [text for text in said if text.startswith("test image ")]
+
+    assert [items(defences) for defences in (1, 5, 6, 8, 16)] == [3, 3, 2, 1, 1]
+
+
 def test_photographs_made_small_are_titled_so(examples: dict[str, pd.DataFrame]) -> None:
     options = {"source_resolution": "128x128", "dataset": "flickr8k", "title": "study"}
     said = texts(plot_examples(examples, attack="sga", grid=GRID, **options))

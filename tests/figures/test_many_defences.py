@@ -115,6 +115,20 @@ def test_every_figure_draws_the_same_and_says_so(
     assert len(set(colours)) == MOST
 
 
+def test_intervals_are_nearer_to_their_own_budget_than_to_the_next(
+    figures: dict[Callable[..., Figure], Figure],
+) -> None:
+    for axes in figures[plot_robustness_curves].axes:
+        places = axes.transData.transform([(tick, 0.0) for tick in axes.get_xticks()])[:, 0]
+        moved = set()
+        for dots in [line for line in axes.lines if line.get_marker() == "."]:
+            data = np.asarray(dots.get_xydata(), dtype=float)
+            shown = dots.get_transform().transform(data) - axes.transData.transform(data)
+            moved |= {round(float(by), 3) for by in shown[:, 0]}
+        assert len(moved) == MOST
+        assert max(moved) - min(moved) <= 0.5 * np.diff(places).min() + 0.01
+
+
 def test_no_colour_is_given_twice() -> None:
     names = [str(number) for number in range(40)]
     assert len(set(defence_colours(names).values())) == 40

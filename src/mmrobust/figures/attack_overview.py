@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from mmrobust.figures.style import (
     new_figure,
     panel_title,
 )
-from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, grid_of, select
+from mmrobust.figures.table import DIRECTIONS, Cells, Grid, by_cell, grid_of, select
 
 ROW_INCHES = 0.46
 LEFT_INCHES, RIGHT_INCHES = 3.3, 1.75
@@ -47,15 +46,7 @@ class Line:
 
     def brief(self) -> str:
         """What the attacker may do, and on how much; empty for nothing."""
-        facts = self.facts
-        if facts is None:
-            return ""
-        parts = [facts.in_brief()]
-        if facts.partial:
-            parts.append(f"{facts.attacked_images:,} images")
-        if facts.worst_case not in ("", "both"):
-            parts.append(f"{facts.worst_case} queries")
-        return DOT.join(part for part in parts if part)
+        return "" if self.facts is None else self.facts.in_brief_on_how_much()
 
 
 def by_strength(rows: pd.DataFrame, grid: Grid) -> list[str]:
@@ -156,7 +147,7 @@ def _lines(rows: pd.DataFrame, grid: Grid, facts: dict[str, AttackFacts]) -> lis
 def _draw(
     axes: Axes,
     line: Line,
-    cells: Mapping[tuple[str, str, str], pd.DataFrame],
+    cells: Cells,
     grid: Grid,
     direction: str,
 ) -> None:

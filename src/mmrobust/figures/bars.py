@@ -14,6 +14,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from mmrobust.figures.notes import PANEL_ROOM, missing
 from mmrobust.figures.style import (
     INK,
     MISSING,
@@ -221,6 +222,21 @@ def say_nothing(axes: Axes, text: str = "no results yet") -> None:
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=13
     )
+
+
+def say_missing(axes: Axes, names: Sequence[str], *, y: float, apart: str = ", ") -> None:
+    """Say in a box at the right of a panel, at a height of it, what should be drawn and isn't."""
+    if names:
+        axes.text(
+            0.98,
+            y,
+            missing(names, room=PANEL_ROOM, apart=apart),
+            transform=axes.transAxes,
+            ha="right",
+            va="center",
+            color=MUTED,
+            bbox={"facecolor": "white", "edgecolor": MISSING, "linestyle": "--"},
+        )
 
 
 def draw_chance(axes: Axes, rows: pd.DataFrame) -> None:

@@ -39,6 +39,12 @@ FIGURES = {
         caption="Recall at 1 by defence and attack. Whiskers that overlap do not prove a tie: the "
         "claims below are judged by paired tests.",
     ),
+    "worst_case": Entry(
+        notebook="recall_by_defence",
+        caption="What each defence keeps in the worst case, query by query, over several attacks. "
+        "Only the query's own image and captions are attacked. A defence is worth what is left "
+        "here, if the attacks are good ones.",
+    ),
     "attack_overview": Entry(
         notebook="recall_by_defence",
         caption="Every attack from the weakest to the strongest, and the worst case over several "
@@ -56,6 +62,12 @@ FIGURES = {
         "from, all else equal, and under each value what was measured of them. Dashed: the same "
         "defence without augmentations. A setting matters where a line moves by more than its "
         "seeds differ.",
+        of_sweeps=True,
+    ),
+    "dose_curves": Entry(
+        notebook="recall_by_defence",
+        caption="The same settings as the attacker may do more, a line a value: whether a setting "
+        "matters at every strength, or at one alone.",
         of_sweeps=True,
     ),
     "recall_at_k": Entry(

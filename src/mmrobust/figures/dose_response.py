@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from mmrobust.figures.bars import (
     chance_handle,
     draw_chance,
     finish_panels,
+    say_missing,
     say_nothing,
     top_legend,
 )
@@ -30,8 +31,8 @@ from mmrobust.figures.style import (
     new_figure,
     panel_title,
 )
-from mmrobust.figures.sweeps import Measures
-from mmrobust.figures.table import Grid, by_cell, grid_of, select
+from mmrobust.figures.sweeps import Measures, laid_out
+from mmrobust.figures.table import Cells, Grid, by_cell, grid_of, select
 from mmrobust.sweep_table import Point
 
 DIRECTION = "i2t"
@@ -46,12 +47,10 @@ LEFT_INCHES, LINE_INCHES = 1.2, 0.2
 STEP, FAN = 0.07, 0.03
 """How far apart, in values of the axis, lines stand, and the first and last seed of a point."""
 
-Cells = Mapping[tuple[str, str, str], pd.DataFrame]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The points of a sweep, and the attacks that all of them met, `clean` among them."""
+    """The points of a sweep, and the attacks that they met, `clean` among them."""
 
     points: list[Point]
     attacks: list[str]
@@ -70,14 +69,22 @@ class Sweep:
 
 
 def sweeps_of(points: Sequence[Point], cells: Cells, grid: Grid) -> list[Sweep]:
-    """The sweeps in their order, each with the attacks of the grid that all its points met."""
-    found = []
+    """The sweeps in their order, each with the attacks of the grid that its points met.
+
+    What the defences that a study writes met and none that its sweeps laid out was not meant for
+    the sweep.
+    """
+    found, added = [], laid_out(points)
     for name in dict.fromkeys(point.sweep for point in points):
         own = [point for point in points if point.sweep == name]
         met = [
             attack
             for attack in grid.attacks
-            if all(_known(cells, point.defence, attack) is not None for point in own)
+            if any(
+                _known(cells, point.defence, attack) is not None
+                for point in own
+                if point.defence in added
+            )
         ]
         found.append(Sweep(points=own, attacks=met))
     return found
@@ -126,6 +133,7 @@ def plot_dose_response(
             draw_chance(panel, drawn)
             if not sweep.attacks:
                 say_nothing(panel)
+            say_missing(panel, _gaps(sweep, cells), y=0.93, apart="; ")
         finish_panels(panels, top=top, text=f"recall at 1 ({DIRECTION})", empty=False)
         for panel in panels[len(sweeps) :] if sweeps else []:
             panel.set_visible(False)
@@ -141,6 +149,17 @@ def _known(cells: Cells, defence: str, attack: str) -> pd.DataFrame | None:
     """The rows of a cell that hold a number, one a seed; None if there are none."""
     cell = cells[defence, attack, DIRECTION].dropna(subset=["value"])
     return None if cell.empty else cell
+
+
+def _gaps(sweep: Sweep, cells: Cells) -> list[str]:
+    """Attacks that some points lack, with the values of these."""
+    lacking = {
+        attack: [
+            point.value for point in sweep.points if _known(cells, point.defence, attack) is None
+        ]
+        for attack in sweep.attacks
+    }
+    return [f"{label(name)} at {', '.join(at)}" for name, at in lacking.items() if at]
 
 
 def _figure(
@@ -204,7 +223,9 @@ def _draw(axes: Axes, sweep: Sweep, attack: str, cells: Cells, attacks: Sequence
     means, highest = [], 0.0
     for at, point in enumerate(sweep.points):
         cell = _known(cells, point.defence, attack)
-        assert cell is not None, "sweeps_of leaves out what a point lacks"
+        if cell is None:
+            means.append(np.nan)  # which breaks the line
+            continue
         value, low, high = (100 * cell[key].to_numpy() for key in ("value", "low", "high"))
         fan = np.linspace(-FAN, FAN, len(cell)) if len(cell) > 1 else np.zeros(1)
         seeds = at + shift + fan
@@ -244,7 +265,10 @@ def _handles(attacks: Sequence[str], *, bare: bool) -> list[Artist]:
         for attack in attacks
     ]
     if bare:
-        dashed = Line2D([], [], color=MUTED, **DASHES)
-        dashed.set_label("without augmentations")
-        handles.append(dashed)
+        handles.append(without_handle())
     return [*handles, chance_handle()]
+
+
+def without_handle() -> Line2D:
+    """The dashed line in a legend."""
+    return Line2D([], [], color=MUTED, label="without augmentations", **DASHES)

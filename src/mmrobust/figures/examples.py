@@ -31,6 +31,8 @@ INDENT = 2
 """Characters by which the further lines of a caption are set in."""
 RANKS = 1.5
 """Inches for the ranks, right of the captions."""
+BLOCKS = 15
+"""How many blocks a reader looks through: three items under five defences."""
 
 
 def changed_words(before: str, after: str) -> list[Word]:
@@ -138,7 +140,8 @@ def plot_examples(
     grid: Grid,
     source_resolution: str = "",
     dataset: str = "",
-    items: int = 3,
+    note: str = "",
+    items: int | None = None,
 ) -> Figure:
     """The first items of the examples under every defence that the attack is run on, a block each.
 
@@ -150,21 +153,26 @@ def plot_examples(
         grid: defences and seeds of the study; the examples are of the first seed.
         source_resolution: `WxH` of the stored photographs, or empty.
         dataset: the dataset's name.
-        items: how many are shown; those with the lowest numbers, whatever became of them.
+        note: which defences are left out, as `few` says it.
+        items: how many are shown; those with the lowest numbers, whatever became of them. Three if
+            not given, and fewer where that is more than `BLOCKS` blocks.
     """
-    images = sorted({int(image) for table in examples.values() for image in table["image"]})[:items]
     shown = [name for name in grid.defences if attack is None or grid.has(name, attack)]
+    if items is None:
+        items = min(3, max(1, BLOCKS // max(len(shown), 1)))
+    images = sorted({int(image) for table in examples.values() for image in table["image"]})[:items]
     blocks = {image: [_block(examples, name, image) for name in shown] for image in images}
     heights = {
         image: 0.34 + sum(block.height + 0.3 for block in of) + SPACE
         for image, of in blocks.items()
     }
-    what = f"what {label(attack) if attack else 'an attack'} does to a few test items"
+    few_or_one = "a test item" if len(images) == 1 else "a few test items"
+    what = f"what {label(attack) if attack else 'an attack'} does to {few_or_one}"
     with house_style():
         figure, header = blank_figure(
             (WIDTH, sum(heights.values()) if images else 1.2),
             title=titled(title, what, source_resolution),
-            note=_note(grid, budget, source_resolution, dataset),
+            note=_note(grid, budget, source_resolution, dataset) + note,
             legend=False,
         )
         page = Sheet(figure)

@@ -79,6 +79,12 @@ class AttackFacts:
         parts += [self.image_words(), self.text_words()]
         return DOT.join(part for part in parts if part)
 
+    def in_brief_on_how_much(self) -> str:
+        """The same, with the attacked images where those aren't all, and an ensemble's queries."""
+        images = f"{self.attacked_images:,} images" if self.partial else ""
+        queries = f"{self.worst_case} queries" if self.worst_case not in ("", "both") else ""
+        return DOT.join(part for part in (self.in_brief(), images, queries) if part)
+
     def image_words(self) -> str:
         """The image budget; empty for none."""
         if self.eps is None:

@@ -31,8 +31,8 @@ class Few:
 def few(metrics: pd.DataFrame, grid: Grid) -> Few:
     """The defences that the most attacks are run on, of equals the first, in the study's order.
 
-    Points of curves count as attacks. Every figure of a study draws the same defences, so that
-    each keeps its colour. A study of at most `MOST` is left as it is.
+    Points of curves count as attacks. Every figure that tells defences apart by colour draws the
+    same ones, so that each keeps its own. A study of at most `MOST` is left as it is.
     """
     if len(grid.defences) <= MOST:
         return Few(metrics=metrics, grid=grid)

@@ -7,11 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmrobust.figures.bars import defence_legend, finish_panels
+from mmrobust.figures.bars import defence_legend, finish_panels, say_missing
 from mmrobust.figures.few import few
-from mmrobust.figures.notes import PANEL_ROOM, describe, missing, protocol_note, resolution, titled
+from mmrobust.figures.notes import describe, protocol_note, resolution, titled
 from mmrobust.figures.style import (
-    MISSING,
     MUTED,
     defence_colours,
     house_style,
@@ -104,7 +103,7 @@ def _draw_line(
         linewidth=1.4 if clean else 2.4,
         linestyle=":" if clean else "-",
         marker="o",
-        markersize=5 if clean else 6.5,
+        markersize=4 if clean else 5,
         markerfacecolor="white" if clean else colour,
         clip_on=False,
     )
@@ -126,16 +125,7 @@ def _name_gaps(
         for defence in grid.defences
         if grid.has(defence, attack) and cells[defence, attack, direction].empty
     ]
-    if gaps:
-        axes.text(
-            0.98,
-            0.05,
-            missing(gaps, room=PANEL_ROOM),
-            transform=axes.transAxes,
-            ha="right",
-            color=MUTED,
-            bbox={"facecolor": "white", "edgecolor": MISSING, "linestyle": "--"},
-        )
+    say_missing(axes, gaps, y=0.07)
 
 
 def _line_handles(attack: str | None) -> list[Line2D]:

@@ -65,19 +65,18 @@ def plot_recall_by_defence(
     note = (
         describe(scored["one_image"], grid) + protocol_note(protocol) + elsewhere_note(whole, grid)
     )
+    what = "recall at 1 by defence and attack"
     if len(grid.defences) > MOST:
         note += f"{DOT}scored by one-image labels"
         if "positives" in scored:
             note += _elsewhere_by_positives(scored["one_image"], scored["positives"])
         with house_style():
-            return draw_rows(scored["one_image"], grid, title=title, note=note)
+            return draw_rows(scored["one_image"], grid, title=title, what=what, note=note)
     with house_style():
         figure, axes = bar_figure(
             grid,
             rows=len(scored),
-            title=titled(
-                title, "recall at 1 by defence and attack", resolution(scored["one_image"])
-            ),
+            title=titled(title, what, resolution(scored["one_image"])),
             note=note,
         )
         top = 0.0

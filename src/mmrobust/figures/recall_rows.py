@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mmrobust.ensembles import has_recall
 from mmrobust.figures.bars import chance_handle, top_legend
 from mmrobust.figures.notes import resolution, titled
 from mmrobust.figures.rows import across, attack_style, tell_missing
 from mmrobust.figures.style import GRID, INK, MUTED, label, new_figure, panel_title
-from mmrobust.figures.table import DIRECTIONS, Grid, by_cell
-
-Cells = Mapping[tuple[str, str, str], pd.DataFrame]
+from mmrobust.figures.table import DIRECTIONS, Cells, Grid, by_cell
 
 WIDTH, ROW_INCHES, MARK_INCHES = 12.6, 0.36, 0.1
 CHARACTER_INCHES = 0.094
@@ -25,39 +24,43 @@ SPREAD, FAN = 0.5, 0.05
 """How far apart, in rows, the first and last attack stand, and seeds of one mark."""
 
 
-def draw_rows(rows: pd.DataFrame, grid: Grid, *, title: str, note: str) -> Figure:
+def draw_rows(rows: pd.DataFrame, grid: Grid, *, title: str, what: str, note: str) -> Figure:
     """Recall at 1 by one-image labels, a row a defence in the study's order, a mark an attack.
 
     A mark is the mean over seeds; each seed is a dot with its interval beside it. A star marks a
-    mean over fewer seeds than the study has.
+    mean over fewer seeds than the study has. A worst case of one direction has no place in the
+    other.
 
     Args:
         rows: of one measure, protocol and gallery size.
         grid: defences, attacks and seeds to draw.
         title: name of the study.
+        what: what the figure shows.
         note: what was measured, on how much.
     """
     names = [label(defence) for defence in grid.defences]
     row = max(ROW_INCHES, MARK_INCHES * len(grid.attacks))
     figure, axes = new_figure(
-        (WIDTH, row * len(names) + 0.6),
+        (WIDTH, row * max(len(names), 3) + 0.6),
         shape=(1, 2),
-        title=titled(title, "recall at 1 by defence and attack", resolution(rows)),
+        title=titled(title, what, resolution(rows)),
         note=note,
-        left=0.35 + CHARACTER_INCHES * max(map(len, names)),
+        left=0.35 + CHARACTER_INCHES * max(map(len, names), default=0),
         bottom=0.6,
     )
     cells = by_cell(rows)
+    worst_case = dict(zip(rows["attack"], rows["worst_case"], strict=True))
     top = 100.0 if rows["high"].dropna().empty else 100 * float(rows["high"].max())
     for panel, direction in zip(axes[0], DIRECTIONS, strict=True):
         panel_title(
             panel, f"{direction}: {DIRECTIONS[direction]}", under="scored by one-image labels"
         )
         across(panel, top=top)
-        panel.set_ylim(len(names) - 0.5, -0.5)
+        panel.set_ylim(max(len(names), 1) - 0.5, -0.5)
+        measured = tuple(of for of in grid.attacks if has_recall(worst_case.get(of, ""), direction))
         for y, defence in enumerate(grid.defences):
             panel.axhline(y + 0.5, color=GRID, linewidth=0.9, zorder=0.5)
-            _draw_row(panel, y, defence, cells, grid, direction)
+            _draw_row(panel, y, defence, measured, cells, grid, direction)
         if not rows.empty:
             share = 100 / float(rows["gallery_images"].iloc[0])
             line = panel.axvline(share, color=MUTED, linestyle=":", linewidth=1.3)
@@ -68,14 +71,23 @@ def draw_rows(rows: pd.DataFrame, grid: Grid, *, title: str, note: str) -> Figur
         Line2D([], [], linestyle="", markersize=7, label=label(name), **style)
         for name, style in styles.items()
     ]
-    top_legend(figure, [*handles, chance_handle()])
+    if not rows.empty:
+        top_legend(figure, [*handles, chance_handle()])
     return figure
 
 
-def _draw_row(axes: Axes, y: int, defence: str, cells: Cells, grid: Grid, direction: str) -> None:
+def _draw_row(
+    axes: Axes,
+    y: int,
+    defence: str,
+    measured: Sequence[str],
+    cells: Cells,
+    grid: Grid,
+    direction: str,
+) -> None:
     missing, drawn = [], []
     for order, attack in enumerate(grid.attacks):
-        if not grid.has(defence, attack):
+        if attack not in measured or not grid.has(defence, attack):
             continue
         cell = cells[defence, attack, direction].dropna(subset=["value"])
         if cell.empty:

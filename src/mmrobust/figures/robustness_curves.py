@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,22 +19,20 @@ from mmrobust.figures.bars import (
     defence_legend,
     draw_chance,
     finish_panels,
+    say_missing,
     say_nothing,
 )
 from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.few import Few, few
 from mmrobust.figures.notes import (
     DOT,
-    PANEL_ROOM,
     describe,
-    missing,
     of_255,
     protocol_note,
     resolution,
     titled,
 )
 from mmrobust.figures.style import (
-    MISSING,
     MUTED,
     defence_colours,
     house_style,
@@ -42,14 +40,25 @@ from mmrobust.figures.style import (
     new_figure,
     panel_title,
 )
-from mmrobust.figures.table import DIRECTIONS, Grid, by_cell, curves_of, grid_of, of_curve, select
+from mmrobust.figures.table import (
+    DIRECTIONS,
+    Cells,
+    Grid,
+    by_cell,
+    curves_of,
+    grid_of,
+    of_curve,
+    select,
+)
 
 Numbers = NDArray[np.float64]
 
 SQUARE_ROOT_FROM = 6
 """Ratio of the largest eps to the smallest above which a plain axis crowds the small ones."""
 APART = 3.5
-"""Points between the lines of two defences."""
+"""Points between the intervals of two defences at one budget, where there is room."""
+FAN = 0.5
+"""Share of the smallest gap between budgets that the intervals at one of them may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,32 +171,33 @@ def plot_robustness_curves(
     with house_style():
         figure, axes = _figure(drawn, every, part, title, protocol)
         top = 0.0
+        colours = defence_colours(grid.defences)
         for line, curve, points in zip(axes, drawn, rows, strict=False):
+            cells = by_cell(points)
             for panel, direction in zip(line, DIRECTIONS, strict=True):
                 panel_title(
                     panel,
                     f"{direction}: {label(curve.attack)} by {curve.over}",
                     under=curve.under(),
                 )
-                _prepare(panel, curve)
+                budget_axis(panel, curve)
                 for order, defence in enumerate(grid.defences):
                     if not any(grid.has(defence, point) for point in curve.points):
                         continue
-                    cells = by_cell(points)
                     found = [cells[defence, point, direction] for point in curve.points]
                     start = clean[defence, "clean", direction]
-                    shift = APART * (order - (len(grid.defences) - 1) / 2)
-                    colour = defence_colours(grid.defences)[defence]
+                    shift = aside(panel, curve, order, len(grid.defences))
                     name = f"{direction}/{defence}/{curve.name}"
-                    top = max(top, _draw(panel, curve, found, start, shift, colour, name))
-                _name_gaps(panel, curve, points, grid, direction)
+                    style = {"color": colours[defence]}
+                    top = max(top, draw_line(panel, curve, found, start, shift, style, name))
+                _name_gaps(panel, curve, cells, grid, direction)
                 draw_chance(panel, points)
         nothing = "no results yet" if metrics.empty else "this study has no robustness curves"
         finish_panels(figure.axes, top=top, text="recall at 1", empty=False)
         for panel in [] if drawn else figure.axes:
             panel.set_xticks([])
             say_nothing(panel, nothing)
-        defence_legend(figure, grid, [_clean_handle(), chance_handle()] if drawn else [])
+        defence_legend(figure, grid, [clean_handle(), chance_handle()] if drawn else [])
     return figure
 
 
@@ -196,10 +206,7 @@ def _figure(
 ) -> tuple[Figure, list[list[Axes]]]:
     count = max(len(drawn), 1)
     note = describe(every, part.grid) if drawn else "no curve has been computed"
-    if any(curve.facts.joint for curve in drawn):
-        note += f"{DOT}clean stands apart where the other modality is attacked at every point"
-    if any(curve.facts.partial for curve in drawn):
-        note += f"{DOT}clean is of all test images and stands apart where some are attacked"
+    note += clean_note(drawn)
     bottom = 0.72
     return new_figure(
         (11.6, (2.2 + bottom) * count + 0.5 * (count - 1)),
@@ -211,7 +218,7 @@ def _figure(
     )
 
 
-def _prepare(axes: Axes, curve: Curve) -> None:
+def budget_axis(axes: Axes, curve: Curve) -> None:
     """The x axis of a curve: its budgets and 0 as ticks."""
     values = sorted({0.0, *curve.points.values()})
     largest = values[-1] or 1.0
@@ -229,6 +236,24 @@ def _prepare(axes: Axes, curve: Curve) -> None:
     axes.set_xlabel(name, fontsize=9.5, color=MUTED)
 
 
+def aside(axes: Axes, curve: Curve, order: int, count: int) -> float:
+    """Points to the right for the intervals of one of `count` lines, far from the next budget.
+
+    Args:
+        axes: prepared by `budget_axis`.
+        curve: whose points are drawn.
+        order: of the line, from 0.
+        count: of lines.
+    """
+    figure = axes.get_figure()
+    assert figure is not None
+    budgets = np.array([(value, 0.0) for value in sorted({0.0, *curve.points.values()})])
+    places = axes.transData.transform(budgets)[:, 0] * 72 / figure.dpi
+    room = FAN * float(np.diff(places).min()) if len(places) > 1 else np.inf
+    apart = min(APART, room / max(count - 1, 1))
+    return apart * (order - (count - 1) / 2)
+
+
 def _signed_root(x: Numbers) -> Numbers:
     return np.copysign(np.sqrt(np.abs(x)), x)
 
@@ -237,19 +262,31 @@ def _signed_square(x: Numbers) -> Numbers:
     return np.copysign(np.square(x), x)
 
 
-def _draw(
+def draw_line(
     axes: Axes,
     curve: Curve,
     cells: Sequence[pd.DataFrame],
     clean: pd.DataFrame,
     shift: float,
-    colour: str,
+    style: Mapping[str, Any],
     name: str,
 ) -> float:
-    """Draw the line of a defence, `shift` points to the right, and return its highest point."""
+    """Draw the line of a defence and return its highest point.
+
+    The line and its means stand at the budgets themselves, since lines that fall steeply would
+    look more robust the further they are moved to the right. Seeds and intervals stand beside.
+
+    Args:
+        axes: prepared by `budget_axis`.
+        curve: whose points are drawn.
+        cells: rows of each of its points, one a seed; none where a cell is missing.
+        clean: rows of the clean cell.
+        shift: of seeds and intervals, points to the right.
+        style: `color`, and what else the line has.
+        name: identifier of the line in the picture.
+    """
     figure = axes.get_figure()
     assert figure is not None
-    # beside each other, so that intervals don't hide one another
     beside = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
     known = [
         (budget, cell.dropna(subset=["value"]))
@@ -257,27 +294,27 @@ def _draw(
     ]
     start = clean.dropna(subset=["value"])
     line = known if start.empty or not curve.starts_clean else [(0.0, start), *known]
-    style: dict[str, Any] = {"color": colour, "transform": beside}
+    colour = style["color"]
+    faint: dict[str, Any] = {"color": colour, "transform": beside, "alpha": 0.7}
     # the mean of no cell is no number, which breaks the line
     means = [100 * float(cell["value"].mean()) for _, cell in line]
-    (drawn,) = axes.plot([x for x, _ in line], means, linewidth=2.2, **style)
+    (drawn,) = axes.plot([x for x, _ in line], means, **{"linewidth": 2.2, **style})
     drawn.set_gid(name)
     points = [(x, cell) for x, cell in [*known, (0.0, start)] if not cell.empty]
     highest = 0.0
     for x, cell in points:
         mean, low, high = (100 * cell[key] for key in ("value", "low", "high"))
-        axes.vlines([x] * len(cell), low, high, linewidth=1.4, alpha=0.7, **style)
+        axes.vlines([x] * len(cell), low, high, linewidth=1.4, **faint)
         if len(cell) > 1:
-            axes.plot([x] * len(cell), mean, ".", markersize=4, alpha=0.7, **style)
+            axes.plot([x] * len(cell), mean, ".", markersize=4, **faint)
         face = "white" if cell is start else colour
         dot: dict[str, Any] = {"markersize": 6, "markerfacecolor": face, "clip_on": False}
-        axes.plot([x], [mean.mean()], "o", **dot, **style)
+        axes.plot([x], [mean.mean()], "o", color=colour, **dot)
         highest = max(highest, float(high.max()), float(mean.max()))
     return highest
 
 
-def _name_gaps(axes: Axes, curve: Curve, points: pd.DataFrame, grid: Grid, direction: str) -> None:
-    cells = by_cell(points)
+def _name_gaps(axes: Axes, curve: Curve, cells: Cells, grid: Grid, direction: str) -> None:
     gaps = []
     for defence in grid.defences:
         lacking = [
@@ -289,18 +326,19 @@ def _name_gaps(axes: Axes, curve: Curve, points: pd.DataFrame, grid: Grid, direc
             gaps.append(label(defence))
         elif lacking:
             gaps.append(f"{label(defence)} at {', '.join(lacking)}")
-    if gaps:
-        axes.text(
-            0.98,
-            0.93,
-            missing(gaps, room=PANEL_ROOM, apart="; "),
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            color=MUTED,
-            bbox={"facecolor": "white", "edgecolor": MISSING, "linestyle": "--"},
-        )
+    say_missing(axes, gaps, y=0.9, apart="; ")
 
 
-def _clean_handle() -> Line2D:
+def clean_note(drawn: Sequence[Curve]) -> str:
+    """Why clean isn't joined to curves, to be put after `describe`; empty where it is."""
+    note = ""
+    if any(curve.facts.joint for curve in drawn):
+        note += f"{DOT}clean stands apart where the other modality is attacked at every point"
+    if any(curve.facts.partial for curve in drawn):
+        note += f"{DOT}clean is of all test images and stands apart where some are attacked"
+    return note
+
+
+def clean_handle() -> Line2D:
+    """The mark of the clean cell in a legend."""
     return Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", ls="", label="clean")

@@ -76,9 +76,9 @@ def defence_colours(defences: Sequence[str]) -> dict[str, str]:
     The first ten are colour-blind safe; every further ten are the same colours, darker.
     """
     palette = np.asarray(seaborn.color_palette("colorblind", 10))
-    own = [name for name in OWN_COLOURS if name in defences]
-    free = (place for place in itertools.count() if place not in map(OWN_COLOURS.index, own))
-    places = {name: OWN_COLOURS.index(name) if name in own else next(free) for name in defences}
+    own = {name: place for place, name in enumerate(OWN_COLOURS) if name in defences}
+    free = (place for place in itertools.count() if place not in own.values())
+    places = {name: own[name] if name in own else next(free) for name in defences}
     return {
         name: to_hex(palette[place % 10] * DARKER ** (place // 10))
         for name, place in places.items()

@@ -179,7 +179,11 @@ def select(
     return rows if gallery_images is None else rows[rows["gallery_images"] == gallery_images]
 
 
-def by_cell(rows: pd.DataFrame) -> Mapping[tuple[str, str, str], pd.DataFrame]:
+Cells = Mapping[tuple[str, str, str], pd.DataFrame]
+"""Rows by (defence, attack, direction)."""
+
+
+def by_cell(rows: pd.DataFrame) -> Cells:
     """Rows by (defence, attack, direction), one a seed and in its order; none for other keys."""
     groups = rows.sort_values("seed", kind="stable").groupby(["defence", "attack", "direction"])
     cells: dict[tuple[str, str, str], pd.DataFrame] = defaultdict(lambda: rows.iloc[:0])
