@@ -90,7 +90,7 @@ def test_the_answer_and_the_pictures_come_before_the_verdicts(html: str) -> None
     verdicts = text.index(
         "Verdicts on one training run each: 2 reproduced, 1 contradicted, 1 inconclusive, 1 missing"
     )
-    assert answer < best < text.index("Pictures") < verdicts < text.index("The claims ledger")
+    assert answer < best < text.index("Pictures") < verdicts < text.index("Each claim is a")
     first, last = html.index("<img"), html.rindex("<img", 0, html.index('<section id="recall"'))
     assert html.index("<h1") < first < last < html.index('<section id="claims"')
 
@@ -220,7 +220,7 @@ def test_many_defences_have_small_cards_and_a_short_sentence(
 
 
 def test_a_figure_of_sweeps_is_shown_where_there_are_any() -> None:
-    assert {*FIGURES} - {*shown_figures(sweeps=False)} == {"dose_response"}
+    assert {*FIGURES} - {*shown_figures(sweeps=False)} == {"dose_response", "dose_curves"}
     assert shown_figures(sweeps=True) == FIGURES
 
 
@@ -327,6 +327,24 @@ def test_seeds_of_a_claim_are_named(made_up: ModuleType, html: str, tmp_path: Pa
     assert html.count(">seed 0</td>") == len(made_up.CLAIMS)
     made_up.write_claims(tmp_path / "claims.csv", [made_up.CLAIMS[0] | {"seeds": "0 1 2"}])
     assert "seeds 0, 1, 2" in report(made_up, tmp_path).text
+
+
+def test_how_verdicts_are_to_be_read_depends_on_seeds_and_sources(
+    made_up: ModuleType, html: str, tmp_path: Path
+) -> None:
+    one = Page(html).text
+    assert "with an interval over test images, held against" in one
+    assert "about that training run" in one
+    assert "Student" not in one
+    assert "check of our own" not in one
+    made_up.write_metrics(tmp_path / "metrics.csv", made_up.metric_rows(seeds=(0, 1)))
+    own = made_up.CLAIMS[0] | {"source": "none: a control of this study, docs/findings.md"}
+    made_up.write_claims(tmp_path / "claims.csv", [made_up.CLAIMS[1], own])
+    several = report(made_up, tmp_path, seeds=[0, 1]).text
+    assert "over test images and training seeds, held against" in several
+    assert "Student's interval over the seeds alone" in several
+    assert "about that training run" not in several
+    assert 'Where the source is "none", the claim is a check of our own.' in several
 
 
 def test_several_seeds_have_a_row_each_and_a_mean(made_up: ModuleType, tmp_path: Path) -> None:

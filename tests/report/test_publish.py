@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -155,6 +156,45 @@ def test_means_are_told_with_the_lowest_and_the_highest_seed(page: str, results:
     assert (*where, text, "10,000") in told(page)
 
 
+def test_a_worst_case_of_one_direction_is_not_missing_in_the_other(
+    made_up: ModuleType, results: Path, tmp_path: Path
+) -> None:
+    one_way = tmp_path / "scenes"
+    shutil.copytree(results, one_way)
+    rows = [
+        row | {"worst_case": "i2t"} if row["attack"] == "strongest" else row
+        for row in rows_of_study(made_up, SEEDS)
+        if row["attack"] != "strongest" or row["direction"] == "i2t"
+    ]
+    made_up.write_metrics(one_way / "metrics.csv", rows)
+    publish_results(one_way, tmp_path / "out", about="On a machine that was made up.")
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    recall = page.partition("## Recall, all attacks")[2].partition("\n## ")[0]
+    assert recall.count("`strongest`") > 1
+    assert "missing" not in recall
+
+
+def test_means_of_captions_made_wrong_stand_before_their_seeds(
+    made_up: ModuleType, results: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "scenes"
+    shutil.copytree(results, study)
+    rows = rows_of_study(made_up, SEEDS)
+    first = {row["seed"]: row for row in rows if row["defence"] == "standard"}
+    shares = [
+        row | {"metric": "hard_negative_accuracy", "value": 0.8 + 0.03 * seed, "attack": "clean"}
+        for seed, row in first.items()
+    ]
+    made_up.write_metrics(study / "metrics.csv", [*rows, *shares])
+    publish_results(study, tmp_path / "out", about="On a machine that was made up.")
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    wrong = page.partition("## Captions with one word made wrong")[2].partition("\n## ")[0]
+    [[_, *rows]] = [lines for _, lines in tables(wrong)]
+    assert [row[:2] for row in rows] == [["`standard`", of] for of in ("mean", "0", "1", "2")]
+    assert rows[0][2] == "83.0 (3 seeds, 80.0 to 86.0)"
+    assert all(", n = " in row[2] for row in rows[1:])
+
+
 def test_labels_that_change_nothing_are_told_once(made_up: ModuleType, tmp_path: Path) -> None:
     results = write_results(made_up, tmp_path / "scenes", seeds=(0,))
     table = pd.read_csv(results / "metrics.csv", dtype=str, keep_default_na=False)
@@ -191,6 +231,33 @@ def test_a_sweep_stands_apart_with_what_was_measured_at_its_number(
             text = line[head.index(f"{direction} `{attack}`, n = {n}")]
             assert re.fullmatch(NUMBER, text)[1] == f"{100 * row['value']:.1f}"  # type: ignore[index]
     assert not [name for name in head if "square" in name or "dra" in name]
+
+
+def test_a_curve_that_a_sweep_met_stands_under_it(
+    made_up: ModuleType, results: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "scenes"
+    shutil.copytree(results, source)
+    table = pd.read_csv(source / "metrics.csv", keep_default_na=False)
+    base = table[(table["defence"] == "mat") & (table["curve"] == "pixels")]
+    assert not base.empty
+    added = base.assign(defence="mat_rate_0p5")
+    pd.concat([table, added]).to_csv(source / "metrics.csv", index=False)
+    publish_results(source, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    section = page[page.index("## Sweeps") : page.index("## Augmented sets")]
+    assert section.count("only the query's own") == 1
+    wanted = read_metrics(source / "metrics.csv").query(
+        "metric == 'recall_at_k' and k == 1 and labels == 'one_image' and protocol == 'own_pair' "
+        "and direction == 'i2t' and seed == 2 and curve == 'pixels' and defence == 'mat'"
+    )
+    assert len(wanted) == 5
+    told = [f"{100 * float(value):.1f}" for value in wanted["value"]]
+    [line] = [
+        line for line in section.splitlines() if line.startswith("| `mat_rate_0p5`, seed 2 |")
+    ]
+    assert re.findall(r"\| (\d+\.\d) \[", line) == told
+    assert "`sga_words_1`" not in section
 
 
 def test_claims_and_flags_are_told_whole(made_up: ModuleType, page: str) -> None:
@@ -295,6 +362,7 @@ def test_what_is_not_its_own_stays(results: Path, tmp_path: Path) -> None:
         ("flags.csv", None, r"flags\.csv: file is missing"),
         ("sweeps.csv", "sweep\n", r"sweeps\.csv: column missing: field"),
         ("judge/run.json", "{}", r"judge/run\.json: not the facts of a run"),
+        ("figures/recall_at_k.png", None, r"figures/recall_at_k\.png: file is missing"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_nothing_is_written(
@@ -313,6 +381,29 @@ def test_bad_input_ends_in_one_line_and_nothing_is_written(
             ["publish-results", "--results", str(results), "--out", str(out)], standalone_mode=False
         )
     assert not out.exists()
+
+
+def test_what_an_earlier_form_of_the_study_left_is_not_told(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    results = write_results(made_up, tmp_path / "scenes", seeds=(0,))
+    publish_results(results, tmp_path / "before")
+    job = json.loads((results / "models" / "mat" / "seed0" / "run.json").read_text())
+    for place in ("models/mat/seed7", "models/gone/seed0", "cells/gone/seed0"):
+        (results / place).mkdir(parents=True)
+        (results / place / "run.json").write_text(json.dumps(job | {"git_commit": "e" * 40}))
+    publish_results(results, tmp_path / "after")
+    pages = [(tmp_path / name / "README.md").read_bytes() for name in ("before", "after")]
+    assert pages[0] == pages[1]
+
+
+def test_numbers_of_which_no_job_tells_are_refused(made_up: ModuleType, tmp_path: Path) -> None:
+    results = write_results(made_up, tmp_path / "scenes", seeds=(0,))
+    for path in results.rglob("run.json"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"no job left its run\.json"):
+        publish_results(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_study_without_results_and_an_essay_are_refused(

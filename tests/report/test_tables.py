@@ -61,6 +61,19 @@ def test_what_a_worst_case_lacks_is_told_as_missing(suite: pd.DataFrame) -> None
     assert {row.defence for row in rows if row.numbers[0].value == "missing"} == {"mat"}
 
 
+def test_hard_negatives_of_several_seeds_follow_their_mean(suite: pd.DataFrame) -> None:
+    shares = suite["metric"].isin(["hard_negative_accuracy", "rare_hard_negative_accuracy"])
+    other = suite[shares].assign(seed=1)
+    other["value"] = other["value"] + 0.05
+    both = pd.concat([suite, other], ignore_index=True)
+    found = hard_negatives(both, grid_of(both))
+    assert [of.seed for of in found] == ["mean", "0", "1"]
+    assert [of.plain.value for of in found] == ["82.5", "80.0", "85.0"]
+    assert [of.rare and of.rare.value for of in found] == ["62.5", "60.0", "65.0"]
+    assert found[0].plain.interval == "2 seeds, 80.0 to 85.0"
+    assert found[0].plain.n == ""
+
+
 def test_hard_negatives_are_told_with_and_without_rare_words(suite: pd.DataFrame) -> None:
     (found,) = hard_negatives(suite, grid_of(suite))
     assert (found.defence, found.seed, found.plain.value) == ("standard", "", "80.0")

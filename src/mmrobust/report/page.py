@@ -22,6 +22,7 @@ from mmrobust.figures.sweeps import own_rows
 from mmrobust.figures.table import curves_of
 from mmrobust.figures.training import plot_training_history
 from mmrobust.report import words
+from mmrobust.report.claims import reading
 from mmrobust.report.flags import counted, raised_cells
 from mmrobust.report.headline import headline
 from mmrobust.report.inputs import VERDICTS, Inputs, Job, read_inputs
@@ -86,6 +87,7 @@ def _view(
         "title": cfg["title"],
         "headline": top,
         "tally": _tally(inputs.claims),
+        "reading": reading(inputs.claims or [], several_seeds=len(grid.seeds) > 1),
         "claims": inputs.claims,
         "strips": [claim_strip(claim) for claim in inputs.claims or []],
         "strip_width": WIDTH,

@@ -21,14 +21,11 @@ def provenance(record: Record) -> str:
     lines = [
         f"data: {data}" + (f", {pictures}" if pictures else ""),
         f"training seeds: {', '.join(str(seed) for seed in record.whole.seeds)}",
+        f"machine: {_distinct(map(_machine, jobs))}",
+        f"packages: {_distinct(map(_packages, jobs))}",
+        f"code: {_distinct(map(_commit, jobs))}",
+        f"jobs: {_took(jobs)}",
     ]
-    if jobs:
-        lines += [
-            f"machine: {_distinct(map(_machine, jobs))}",
-            f"packages: {_distinct(map(_packages, jobs))}",
-            f"code: {_distinct(map(_commit, jobs))}",
-            f"jobs: {_took(jobs)}",
-        ]
     return "\n".join(f"- {line[0].upper()}{line[1:]}." for line in lines)
 
 

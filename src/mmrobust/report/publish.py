@@ -35,7 +35,8 @@ def publish_results(results: Path, out: Path, *, about: str = "") -> None:
         about: how the study was run, in one line; stands under the title.
 
     Raises:
-        UserError: a table is missing or broken, or `about` is no line; nothing is written.
+        UserError: a table, a figure or what jobs tell of themselves is missing or broken, or
+            `about` is no line; nothing is written.
     """
     if len(about.splitlines()) > 1:
         raise UserError(f"--about: {len(about.splitlines())} lines (allowed: one)")
@@ -46,8 +47,10 @@ def publish_results(results: Path, out: Path, *, about: str = "") -> None:
         if (path := results / name).is_file()
     }
     shown = shown_figures(sweeps=bool(record.points))
-    drawn = (results / "figures" / name for name in _files(shown))
-    sources |= {path.name: path for path in drawn if path.is_file()}
+    for path in (results / "figures" / name for name in _files(shown)):
+        if not path.is_file():
+            raise UserError(f"{path}: file is missing")
+        sources[path.name] = path
     text = page(record, about=about.strip(), files=list(sources))
     for name, source in sources.items():
         with replacing(out / name) as temporary:

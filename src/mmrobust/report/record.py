@@ -41,7 +41,7 @@ class Record:
         flags: of `flags.csv`, those raised first.
         sets: augmented sets with all their augmentations.
         estimates: of these and of fewer augmentations.
-        jobs: facts of every job that left them in the results.
+        jobs: facts that each job left in the results, at least one.
     """
 
     metrics: pd.DataFrame
@@ -71,24 +71,24 @@ def read_results(results: Path) -> Record:
     Which attacks are run on which defences is what the table says: a finished study misses none.
 
     Raises:
-        UserError: a table is missing or broken, or there are no results.
+        UserError: a table is missing or broken, there are no results, or no job left its facts.
     """
     metrics = read_metrics(results / "metrics.csv")
     if metrics.empty:
         raise UserError(f"{results / 'metrics.csv'}: no results")
     points = read_points(results / "sweeps.csv")
-    own = own_rows(metrics, points)
+    own, grid = own_rows(metrics, points), grid_of(metrics, only=run_on_some(metrics))
     augmentations = results / "augmentations.csv"
     return Record(
         metrics=metrics,
-        whole=grid_of(metrics, only=run_on_some(metrics)),
+        whole=grid,
         own=grid_of(own, only=run_on_some(own)),
         points=points,
         claims=_there(read_claims(path := results / "claims.csv"), path),
         flags=_there(read_flags(path := results / "flags.csv"), path),
         sets=read_augmentations(augmentations),
         estimates=read_estimates(augmentations),
-        jobs=[_facts(path) for path in sorted(results.rglob("run.json"))],
+        jobs=_jobs(results, grid),
     )
 
 
@@ -103,6 +103,19 @@ def _there(table: Table | None, path: Path) -> Table:
     if table is None:
         raise UserError(f"{path}: file is missing")
     return table
+
+
+def _jobs(results: Path, grid: Grid) -> list[dict[str, Any]]:
+    """What the jobs of the study left, without those of an earlier form of it."""
+    own = {(defence, f"seed{seed}") for defence in grid.defences for seed in grid.seeds}
+    found = []
+    for path in sorted(results.rglob("run.json")):
+        model = path.parent.relative_to(results).parts[1:]  # after `models`, `cells` or `judge`
+        if not model or model in own:
+            found.append(_facts(path))
+    if not found:
+        raise UserError(f"{results}: no job left its run.json, so machine and code are unknown")
+    return found
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from mmrobust.figures.facts import AttackFacts, attack_facts
 from mmrobust.figures.notes import DOT
 from mmrobust.figures.style import label
+from mmrobust.report.claims import reading
 from mmrobust.report.flags import MEANINGS, Flag, counted
 from mmrobust.report.markdown import code, table
 from mmrobust.report.provenance import provenance
@@ -39,7 +40,7 @@ def page(record: Record, *, about: str, files: Sequence[str]) -> str:
     first = record.metrics.iloc[0]
     sections = {
         "": [about, provenance(record), _files(files)],
-        "Claims": _claims(record.claims),
+        "Claims": _claims(record),
         "Attacks": [_attacks(record)],
         "Recall, whole gallery attacked": [
             *recall_tables(record, "full_gallery"),
@@ -68,7 +69,8 @@ def _files(files: Sequence[str]) -> str:
     return "\n\n".join([note, *figures])
 
 
-def _claims(claims: Sequence[dict[str, Any]]) -> list[str]:
+def _claims(record: Record) -> list[str]:
+    claims = record.claims
     if not claims:
         return []
     rows = [
@@ -89,9 +91,8 @@ def _claims(claims: Sequence[dict[str, Any]]) -> list[str]:
         f"- {code(claim['id'])}: {claim['source']}. {_sentence(claim['note'])}" for claim in claims
     ]
     return [
-        "Intervals are over test images, and over training seeds where there are several. The "
-        "confidence beside a verdict is that of the test behind it, after correction for the "
-        "number of claims.",
+        f"{reading(claims, several_seeds=record.several_seeds)} The confidence beside a verdict "
+        "is that which the number of claims asks for (Holm).",
         table([*head, "confidence", "n", "seeds"], rows),
         "Sources and notes of the ledger:",
         "\n".join(note.rstrip() for note in notes),
@@ -144,7 +145,9 @@ def _sets(record: Record) -> list[str]:
         rows.append([*about, "/".join(count(of) for of in sorted(items)), *told])
     return [
         f"Measured by a model that is not under test, with [intervals] over the training items "
-        f"that are measured; {code('true_share')} in percent. Of fewer augmentations an item: "
+        f"that are measured; {code('true_share')} in percent; a {code('_floor')} is the distance "
+        "of two halves of the originals from each other. [What each measure is]"
+        f"(../../../config/README.md#what-comes-out). Of fewer augmentations an item: "
         f"{code('augmentations.csv')}.",
         table(["set", "method", "an item", "items", *names], rows),
     ]
@@ -170,7 +173,10 @@ def _hard_negatives(record: Record) -> list[str]:
 
 
 def _of_n(number: Number | None) -> str:
-    return NOTHING if number is None else f"{number.value} {number.interval}, n = {number.n}"
+    if number is None:
+        return NOTHING
+    told = f"{number.interval}, n = {number.n}" if number.n else f"({number.interval})"
+    return f"{number.value} {told}"
 
 
 def _flags(record: Record) -> list[str]:

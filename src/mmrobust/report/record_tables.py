@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from mmrobust.figures.dose_response import MEASURED
+from mmrobust.figures.dose_response import DIRECTION, MEASURED
 from mmrobust.figures.style import label
 from mmrobust.figures.table import (
     CELL,
@@ -48,8 +48,7 @@ def curve_tables(record: Record) -> list[str]:
     parts = []
     for curve in curves_of(record.metrics):
         parts.append(f"### {label(curve)}")
-        points = of_curve(record.metrics, curve)["attack"].unique()
-        grid = replace(record.own, attacks=tuple(str(name) for name in points))
+        grid = _along(record, curve, record.own)
         for size in gallery_sizes(record.metrics):
             rows = _recall(record, grid, "own_pair", ONE_IMAGE, size, curve)
             parts += _by_direction(record, rows, grid)
@@ -67,6 +66,7 @@ def sweep_tables(record: Record) -> list[str]:
             f"### {label(name)}",
             f"{code(first.base)} learns from {code(first.swept)}, over {varied}. {_main(record)}",
             _sweep(record, points),
+            *_curves_of_sweep(record, points),
         ]
     return parts
 
@@ -78,6 +78,12 @@ def estimate_text(measure: str, found: Estimate | None) -> str:
     told = percent if measure == "true_share" else decimal
     interval = f" [{told(found.low)}, {told(found.high)}]" if found.low is not None else ""
     return told(found.value) + interval
+
+
+def _along(record: Record, curve: str, grid: Grid) -> Grid:
+    """The points of a curve as the attacks of a grid."""
+    points = of_curve(record.metrics, curve)["attack"].unique()
+    return replace(grid, attacks=tuple(str(name) for name in points))
 
 
 def _recall(
@@ -110,7 +116,7 @@ def _by_direction(record: Record, rows: pd.DataFrame, grid: Grid) -> list[str]:
             continue
         parts.append(_caption(record, chosen))
         for block in _blocks(grid):
-            shown = table_rows(chosen, block, block.attacks, record.flagged)
+            shown = table_rows(rows, block, block.attacks, record.flagged)
             shown = [row for row in shown if row.direction == direction]
             columns = [
                 _column(code(attack), [row.numbers[at] for row in shown])
@@ -176,10 +182,25 @@ def _text(number: Number, *, counted: bool) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _sweep(record: Record, points: Sequence[Point]) -> str:
+def _compared(record: Record, points: Sequence[Point]) -> Grid:
+    """The defences of a sweep, after the one without augmentations where there is one."""
     without = [points[0].without] if points[0].without else []
-    grid = replace(record.whole, defences=(*without, *(point.defence for point in points)))
-    grid = within_protocol(record.metrics, grid, "full_gallery")
+    return replace(record.whole, defences=(*without, *(point.defence for point in points)))
+
+
+def _curves_of_sweep(record: Record, points: Sequence[Point]) -> list[str]:
+    """Recall at 1 of i2t queries, at the main gallery size, along the curves run on all points."""
+    parts, size = [], next(iter(gallery_sizes(record.metrics)))
+    for curve in curves_of(record.metrics):
+        grid = _along(record, curve, _compared(record, points))
+        if grid.on_all(grid.attacks):
+            rows = _recall(record, grid, "own_pair", ONE_IMAGE, size, curve)
+            parts += _by_direction(record, rows[rows["direction"] == DIRECTION], grid)
+    return parts
+
+
+def _sweep(record: Record, points: Sequence[Point]) -> str:
+    grid = within_protocol(record.metrics, _compared(record, points), "full_gallery")
     attacks = grid.on_all(grid.attacks)
     rows = table_rows(select(record.metrics, metric="recall_at_k"), grid, attacks, record.flagged)
     sides = [[row for row in rows if row.direction == direction] for direction in DIRECTIONS]
@@ -188,7 +209,7 @@ def _sweep(record: Record, points: Sequence[Point]) -> str:
         for side in sides
         for at, attack in enumerate(attacks)
     ]
-    about = {name: ["none"] + [NOTHING] * (1 + len(MEASURED)) for name in without}
+    about = {points[0].without: ["none"] + [NOTHING] * (1 + len(MEASURED))}
     about |= {point.defence: _about(record, point) for point in points}
     lines = [
         [*about[row.defence], _named(row), *(texts[at] for _, texts in columns)]

@@ -281,7 +281,10 @@ def truth_tables(metrics: pd.DataFrame, grid: Grid) -> list[Truth]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How often a model prefers a caption to the same made wrong; None where not measured."""
+    """How often a model prefers a caption to the same made wrong; None where not measured.
+
+    Of several seeds, `seed` is `mean` for the mean over them.
+    """
 
     defence: str
     seed: str
@@ -292,13 +295,27 @@ class Reading:
 def hard_negatives(metrics: pd.DataFrame, grid: Grid) -> list[Reading]:
     """Of each model, on captions as they are and said with a rare word; those measured."""
     plain, rare = (
-        _by_model(metrics[metrics["metric"] == f"{name}hard_negative_accuracy"], grid)
+        _with_means(metrics[metrics["metric"] == f"{name}hard_negative_accuracy"], grid)
         for name in ("", "rare_")
     )
     return [
         Reading(defence=defence, seed=seed, plain=number, rare=rare.get((defence, seed)))
         for (defence, seed), number in plain.items()
     ]
+
+
+def _with_means(rows: pd.DataFrame, grid: Grid) -> dict[tuple[str, str], Number]:
+    """Numbers by model, those of several seeds after their mean."""
+    found = _by_model(rows, grid)
+    if len(grid.seeds) < 2:
+        return found
+    result = {}
+    for (defence, seed), number in found.items():
+        if (defence, "mean") not in result:
+            of = (rows["defence"] == defence) & rows["seed"].isin(grid.seeds)
+            result[defence, "mean"] = _mean(rows[of])
+        result[defence, seed] = number
+    return result
 
 
 def _by_model(rows: pd.DataFrame, grid: Grid) -> dict[tuple[str, str], Number]:
