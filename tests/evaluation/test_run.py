@@ -400,6 +400,19 @@ def test_attacked_captions_that_read_alike_tie_exactly(subject: Subject) -> None
     np.testing.assert_array_equal(subject.embed_attacked(clean), subject.clean_text)
 
 
+def test_what_the_model_does_not_read_tells_no_captions_apart(subject: Subject) -> None:
+    """Written with other letters, or longer than the context: the same tokens, the same row."""
+    clean = subject.split.captions
+    loud = [caption.upper() for caption in clean[2:5]]
+    tokens = subject.model.tokenize
+    assert torch.equal(tokens(loud), tokens(clean[2:5]))
+    np.testing.assert_array_equal(subject.embed_attacked(loud), subject.clean_text[2:5])
+    cut = ["ring " * 40 + word for word in ("red", "blue")]
+    assert torch.equal(tokens(cut[:1]), tokens(cut[1:]))
+    one, other = subject.embed_attacked([cut[0], "a crimson ring", cut[1]])[[0, 2]]
+    np.testing.assert_array_equal(one, other)
+
+
 def test_batches_hold_images_with_all_their_captions_and_their_gallery(subject: Subject) -> None:
     items, seen = [1, 2, 3, 8, 11, 12, 19], []
     for batch in subject.batches(items, 3):

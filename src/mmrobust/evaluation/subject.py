@@ -20,7 +20,7 @@ from mmrobust.data.truth import truth_of
 from mmrobust.errors import UserError
 from mmrobust.evaluation.retrieval import Embeddings, gallery_blocks
 from mmrobust.models.dual_encoder import OpenClipDualEncoder, load_model
-from mmrobust.models.encoding import embed_captions, embed_images, to_pixels
+from mmrobust.models.encoding import embed_images, read_captions, to_pixels
 from mmrobust.models.masked_lm import load_masked_lm
 from mmrobust.randomness import numpy_generator
 
@@ -65,7 +65,7 @@ class Subject:
     @cached_property
     def clean_text(self) -> Floats:
         """Embeddings (C, D) of the clean captions."""
-        return embed_captions(self.model, self.split.captions).cpu().numpy()
+        return self._clean_read[0]
 
     def pixels(self, rows: Sequence[int]) -> torch.Tensor:
         """Images (n, 3, H, W) of the split on the model's device."""
@@ -82,12 +82,27 @@ class Subject:
         exactly, whoever wrote them, since ties count against the model.
         """
         rows = {caption: row for row, caption in enumerate(self.split.captions)}
-        new = {caption: None for caption in captions if caption not in rows}
+        new = [caption for caption in dict.fromkeys(captions) if caption not in rows]
         known = self.clean_text
         if new:
-            known = np.concatenate([known, embed_captions(self.model, list(new)).cpu().numpy()])
-            rows |= {caption: row for row, caption in enumerate(new, start=len(self.clean_text))}
+            embedded, readings = self._read(new)
+            for row, (caption, reading) in enumerate(zip(new, readings, strict=True)):
+                rows[caption] = self._clean_rows.get(reading, len(known) + row)
+            known = np.concatenate([known, embedded])
         return known[[rows[caption] for caption in captions]]
+
+    @cached_property
+    def _clean_read(self) -> tuple[Floats, list[bytes]]:
+        return self._read(self.split.captions)
+
+    @cached_property
+    def _clean_rows(self) -> dict[bytes, int]:
+        """A row of `clean_text` by what the model reads of its caption."""
+        return {reading: row for row, reading in enumerate(self._clean_read[1])}
+
+    def _read(self, captions: Sequence[str]) -> tuple[Floats, list[bytes]]:
+        embedded, readings = read_captions(self.model, captions)
+        return embedded.cpu().numpy(), readings
 
     def embeddings(
         self, adversarial_image: Floats | None = None, adversarial_text: Floats | None = None

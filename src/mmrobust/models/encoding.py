@@ -47,7 +47,6 @@ def length_chunks(lengths: Tensor, tokens_per_chunk: int) -> Iterator[Tensor]:
         start = stop
 
 
-@torch.no_grad()
 def embed_captions(
     model: DualEncoder,
     captions: Sequence[str],
@@ -55,7 +54,23 @@ def embed_captions(
     encode: Callable[[Tensor], Tensor] | None = None,
     tokens_per_chunk: int | None = None,
 ) -> Tensor:
-    """Embed captions as unit vectors (C, D); each distinct caption is encoded once.
+    """Embed captions as unit vectors (C, D), as `read_captions` does."""
+    return read_captions(model, captions, encode=encode, tokens_per_chunk=tokens_per_chunk)[0]
+
+
+@torch.no_grad()
+def read_captions(
+    model: DualEncoder,
+    captions: Sequence[str],
+    *,
+    encode: Callable[[Tensor], Tensor] | None = None,
+    tokens_per_chunk: int | None = None,
+) -> tuple[Tensor, list[bytes]]:
+    """Embed captions as unit vectors (C, D), and tell what the model reads of each.
+
+    Captions that it reads alike, as it cuts them or knows none of their characters, have one
+    reading. Each is encoded once: the last bits of an embedding depend on its place in a batch,
+    and captions that are the same to the model must not differ by them.
 
     `encode` stands in for the model's `encode_tokens` where other vectors are wanted.
 
@@ -64,15 +79,23 @@ def embed_captions(
     """
     encode = encode or model.encode_tokens
     tokens_per_chunk = tokens_per_chunk or TOKENS_PER_CHUNK[model.device.type]
-    rows: dict[str, int] = {}
-    index = torch.tensor([rows.setdefault(caption, len(rows)) for caption in captions])
-    tokens = model.tokenize(list(rows))
+    distinct = list(dict.fromkeys(captions))
+    tokens = model.tokenize(distinct)
     lengths = token_lengths(tokens)
+    reading = {
+        caption: row[:length].tobytes()
+        for caption, row, length in zip(distinct, tokens.numpy(), lengths.tolist(), strict=True)
+    }
+    place: dict[bytes, int] = {}
+    first = [at for at, read in enumerate(reading.values()) if place.setdefault(read, at) == at]
+    tokens, lengths = tokens[first], lengths[first]
     chunks = list(length_chunks(lengths, tokens_per_chunk))
     embeddings = torch.cat([encode(tokens[chunk, : int(lengths[chunk[-1]])]) for chunk in chunks])
     unsorted = torch.empty_like(embeddings)
     unsorted[torch.cat(chunks)] = embeddings
-    return unsorted[index]
+    row_of = {read: row for row, read in enumerate(place)}
+    read = [reading[caption] for caption in captions]
+    return unsorted[torch.tensor([row_of[one] for one in read])], read
 
 
 @torch.no_grad()

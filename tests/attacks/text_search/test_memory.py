@@ -60,6 +60,18 @@ def test_equal_captions_are_encoded_once(encoder: UnkEncoder) -> None:
     torch.testing.assert_close(found, encoder.encode_text(CAPTIONS))
 
 
+def test_captions_that_are_read_alike_are_encoded_once_and_say_so(encoder: UnkEncoder) -> None:
+    memory = TextMemory(encoder)
+    found, readings = memory.read(["blue star", "red ring", "blue [UNK]"])
+    assert encoder.rows_encoded == 2
+    assert torch.equal(found[0], found[2])
+    assert readings[0] == readings[2] != readings[1]
+    later, again = memory.read(["ring", "red ring", "blue [UNK]", "a big red ring"])
+    assert again[1:3] == readings[1:]
+    assert torch.equal(later[1:3], found[1:])
+    torch.testing.assert_close(later[0], encoder.encode_text(["ring"])[0])
+
+
 def test_a_first_search_encodes_distinct_rows_alone(encoder: UnkEncoder) -> None:
     search(TextMemory(encoder), guide(0)[[0, 1, 2, 0, 4]], words=1)
     changed = ("a huge red ring", "a big crimson ring", "a big red hoop", "azure star",
@@ -111,7 +123,7 @@ def test_a_bound_on_rows_costs_nothing_but_work(encoder: UnkEncoder, max_rows: i
 def test_what_is_kept_holds_no_larger_block_alive(encoder: UnkEncoder) -> None:
     memory = TextMemory(encoder, max_rows=2)
     memory.embed(["red", "blue", "ring", "star"])
-    (kept,) = {row.untyped_storage().nbytes() for row in memory._rows.values()}
+    (kept,) = {row.untyped_storage().nbytes() for row, _ in memory._rows.values()}
     assert kept == 2 * 6 * 4
 
 

@@ -51,6 +51,13 @@ class TableEncoder(torch.nn.Module):
         return torch.tensor([[self.of(self.captions[row - 1])] for row in tokens[:, 0].tolist()])
 
 
+class CutEncoder(TableEncoder):
+    """Reads the first two words of a caption and no more."""
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        return super().tokenize([" ".join(caption.split(" ")[:2]) for caption in captions])
+
+
 class GivenOrder:
     """Importance by a hash of the caption and the place."""
 
@@ -92,6 +99,30 @@ def find(
     )
     assert torch.equal(embeddings, memory.embed(found))
     return found
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        TextSearch(),
+        TextSearch(importance=UnknownToken()),
+        TextSearch(method="beam", beam_width=3),
+        TextSearch(method="exhaustive"),
+    ],
+    ids=["rounds", "walk", "beam", "exhaustive"],
+)
+def test_a_change_that_is_not_read_is_not_made_for_a_rounded_value(search: TextSearch) -> None:
+    """Here whatever is valued later has the higher value, as rounding may have it."""
+    clock = itertools.count()
+
+    def rising(rows: Tensor, owner: Tensor) -> Tensor:
+        return torch.tensor([float(next(clock)) for _ in rows])
+
+    captions = ["a b e d", "the the a e", "f f a"]
+    found = find(search, CutEncoder(0), captions, TextBudget(words=3), of=rising)
+    assert [caption.split(" ")[2:] for caption in found] == [["e", "d"], ["a", "e"], ["a"]]
+    assert found[0] not in captions
+    assert found[2] == "f f a"
 
 
 def choices_of(caption: str) -> Choices:

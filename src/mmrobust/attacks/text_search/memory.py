@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmrobust.models.base import DualEncoder
-from mmrobust.models.encoding import embed_captions
+from mmrobust.models.encoding import read_captions
 
 T = TypeVar("T")
 
@@ -28,29 +28,34 @@ class TextMemory:
     def __init__(self, model: DualEncoder, *, max_rows: int = MAX_ROWS) -> None:
         self.model = model
         self._max_rows = max_rows
-        self._rows: dict[str, Tensor] = {}
+        self._rows: dict[str, tuple[Tensor, bytes]] = {}
         self._facts: dict[Hashable, dict[str, object]] = {}
 
     def embed(self, captions: Sequence[str]) -> Tensor:
         """Unit-norm embeddings (n, D); a caption that is known is not encoded again."""
-        place: dict[str, int] = {}
-        for caption in captions:
-            if caption not in self._rows:
-                place.setdefault(caption, len(place))
-        new = embed_captions(self.model, list(place)) if place else None
-        if new is not None:
-            self._remember(list(place), new)
-        if len(place) == len(captions):
-            assert new is not None
-            return new
-        rows = [self._rows[c] if c in self._rows else new[place[c]] for c in captions]  # type: ignore[index]
-        return torch.stack(rows)
+        return self.read(captions)[0]
 
-    def _remember(self, captions: Sequence[str], embedded: Tensor) -> None:
+    def read(self, captions: Sequence[str]) -> tuple[Tensor, list[bytes]]:
+        """Embeddings as of `embed`, and what the model reads of each caption."""
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._rows]
+        if len(new) == len(captions):
+            embedded, readings = read_captions(self.model, new)
+            self._remember(new, embedded, readings)
+            return embedded, readings
+        rows = {caption: self._rows[caption] for caption in captions if caption in self._rows}
+        if new:
+            embedded, readings = read_captions(self.model, new)
+            self._remember(new, embedded, readings)
+            rows.update(zip(new, zip(embedded, readings, strict=True), strict=True))
+        return torch.stack([rows[c][0] for c in captions]), [rows[c][1] for c in captions]
+
+    def _remember(
+        self, captions: Sequence[str], embedded: Tensor, readings: Sequence[bytes]
+    ) -> None:
         free = self._max_rows - len(self._rows)
         if free < len(captions):
             embedded = embedded[:free].clone()  # views of the whole would keep all of it alive
-        self._rows.update(zip(captions, embedded, strict=False))
+        self._rows.update(zip(captions, zip(embedded, readings, strict=False), strict=False))
 
     def facts(
         self,

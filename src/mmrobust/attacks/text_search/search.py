@@ -2,7 +2,8 @@
 
 Works on all captions at once: every changed caption of a round is encoded in one batch of distinct
 rows, sorted by length. Keeping a caption as it is always stands among the choices, so what is
-maximised never falls.
+maximised never falls. A change that the model doesn't read is never made: it would be taken for
+the rounding of a value, and spend the budget on nothing.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ ROWS_AT_ONCE = 4_096
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A caption on its way, with its value and its embedding (D,)."""
+    """A caption on its way, with its value, its embedding (D,) and what the model reads of it."""
 
     sentence: Sentence
     value: float
     embedding: Tensor
+    reading: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +159,11 @@ class _Walk:
         self.originals = [captions[row] for row in rows]
         self.images = [images[row] for row in rows]
         self.choices = search.choices(memory, self.originals, language)
-        embeddings = memory.embed(self.originals)
+        embeddings, readings = memory.read(self.originals)
         values = self._values(embeddings, list(range(len(rows)))).tolist()
         start = (Sentence(tuple(caption.split(" "))) for caption in self.originals)
         self.beams = [
-            [Scored(sentence, now, embedding)]
-            for sentence, now, embedding in zip(start, values, embeddings, strict=True)
+            [Scored(*one)] for one in zip(start, values, embeddings, readings, strict=True)
         ]
 
     def run(self) -> list[Scored]:
@@ -240,16 +241,17 @@ class _Walk:
         if not rows:
             return False
         owners = [at for at, _ in rows]
-        embeddings = self.memory.embed([sentence.text for _, sentence in rows])
+        embeddings, readings = self.memory.read([sentence.text for _, sentence in rows])
         values = self._values(embeddings, owners).tolist()
         entered = False
         for at, group in itertools.groupby(range(len(rows)), key=lambda row: owners[row]):
             beam, width = self.beams[at], self.search.width
             floor = beam[-1].value if len(beam) == width else -torch.inf
-            better = [row for row in group if values[row] > floor]
-            distinct = {rows[row][1].words: row for row in reversed(better)}
+            known = {scored.reading for scored in beam}
+            better = [row for row in group if values[row] > floor and readings[row] not in known]
+            distinct = {readings[row]: row for row in reversed(better)}
             new = [
-                Scored(rows[row][1], values[row], embeddings[row].clone())
+                Scored(rows[row][1], values[row], embeddings[row].clone(), readings[row])
                 for row in sorted(distinct.values(), key=lambda row: (-values[row], row))[:width]
             ]
             self.beams[at] = _best([*beam, *new], width)
