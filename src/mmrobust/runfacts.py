@@ -21,6 +21,9 @@ PACKAGES = (
     *("tokenizers", "torch", "torchvision", "transformers", "wn"),
 )
 
+MADE = (":(top,exclude)results", ":(top,exclude)dvc.lock")
+"""What a run makes of the files that git tracks."""
+
 
 class RunFacts:
     """Measure a verb from its construction until `write`."""
@@ -68,14 +71,18 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit that is checked out, with `-dirty` behind it if tracked files were changed."""
+    """The commit that is checked out, with `-dirty` behind it if tracked files were changed.
+
+    Not by what a run itself makes, tables and the record of them, which are tracked too.
+    """
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("diff", "--name-only", "HEAD", "--", ":/", *MADE)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()

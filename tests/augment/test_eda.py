@@ -202,5 +202,5 @@ def test_wordnet_without_its_library_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "wn", None)
     with pytest.raises(UserError, match="'wordnet' needs the library wn") as error:
         EDA(synonyms="wordnet").open(source(["a dog"]))
-    assert "`pip install mmrobust[wordnet]`" in str(error.value)
-    assert "`python -m wn download oewn:2024`" in str(error.value)
+    assert "pip install -e '.[wordnet]'" in str(error.value)
+    assert "python -m wn download oewn:2024" in str(error.value)

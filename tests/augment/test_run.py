@@ -172,6 +172,23 @@ def test_every_chunk_of_every_pass_has_draws_of_its_own(
     assert len(drawn) == len(set(drawn)) == 6
 
 
+@pytest.mark.parametrize("said", [99, 101])
+def test_an_augmenter_that_says_too_little_or_too_much_is_told(
+    augment: Augment, monkeypatch: pytest.MonkeyPatch, said: int
+) -> None:
+    def opened(*_: Any) -> Any:
+        return lambda sources, rng: Made(["a ring"] * said)
+
+    monkeypatch.setattr("mmrobust.augment.eda.EDA.open", opened)
+    monkeypatch.setattr(chunks, "_OPENED", {})
+    monkeypatch.setattr(chunks, "CHUNK_ITEMS", 100)
+    with pytest.raises(UserError) as error:
+        augment("eda", n=1)
+    assert str(error.value) == (
+        f"augmentation method 'eda': {said} captions of 100 items, wanted: one of each"
+    )
+
+
 def test_a_repeat_is_made_once(data: Path, tmp_path: Path, cfg: Cfg, made: list[int]) -> None:
     section = cfg("scenes_paraphrase", 4, distinct=2)
     augment_data(section, data=data, out=tmp_path / "out", work=tmp_path / "work")

