@@ -122,4 +122,4 @@ def test_no_english_lexicon_says_what_to_install(install: Install, other: bool) 
         install("three", language="de", n1=("dog", "hund"))
     with pytest.raises(UserError, match=r"'wordnet' finds no English lexicon in .*wn\.db") as error:
         wordnet_synonyms()
-    assert "`python -m wn download oewn:2024`" in str(error.value)
+    assert "python -m wn download oewn:2024" in str(error.value)
