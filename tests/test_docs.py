@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -34,6 +35,30 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", EXTENDING, flags=re.DOTALL)
+
+
+RECORDS = sorted((ROOT / "docs" / "reference_results" / "benchmarks").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_benchmark_of_record_is_what_its_script_printed(path: Path) -> None:
+    script = ROOT / "benchmarks" / f"{path.stem.removesuffix('_memory')}.py"
+    page = path.with_name("README.md").read_text(encoding="utf-8")
+    assert script.is_file()
+    assert f"({path.name})" in page
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found
+
+
+def test_the_page_of_benchmarks_has_the_recorded_rates() -> None:
+    folder = ROOT / "docs" / "reference_results" / "benchmarks"
+    found = json.loads((folder / "augmentation.json").read_text(encoding="utf-8"))
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    for rates in (found["captions_per_s"], found["pictures_per_s"]):
+        for method, rate in rates.items():
+            assert f"`{method}` | {rate:,.0f} |" in page
+    step = json.loads((folder / "training_step.json").read_text(encoding="utf-8"))
+    assert f"takes {step['mat_step_over_passes']:.2f} times" in page
 
 
 @pytest.mark.parametrize(("column", "study"), [(0, "scenes"), (1, "scenes_full"), (2, "flickr8k")])

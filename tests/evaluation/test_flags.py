@@ -409,7 +409,7 @@ def test_queries_are_held_against_the_strongest_attack_by_gradients(make: Make) 
         ({}, {"config": {"method": "sga"}}, False),
         ({"config": {"method": "pgd", "steps": 3}}, {"config": {"method": "pgd"}}, False),
         ({"config": {"ensemble": ["a"]}}, {"config": {"ensemble": ["a"]}}, False),
-        # a cell just made has no tuples where one that was kept has lists
+        # a tuple and a list are the same once a cell is built
         (
             {"config": {"method": "sga", "scales": [0.5, 2.0]}},
             {"config": {"method": "sga", "scales": (0.5, 2.0)}},

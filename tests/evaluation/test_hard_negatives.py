@@ -143,6 +143,22 @@ class Meaning:
         return np.stack([self.words(set(caption.split()) & self.hears) for caption in captions])
 
 
+def test_captions_that_read_alike_only_within_a_call_still_tie() -> None:
+    """As embeddings do, whose last bits depend on what else is encoded with them."""
+
+    class Rounding(Meaning):
+        calls = 0
+
+        def embed_attacked(self, captions: Any) -> Any:
+            self.calls += 1
+            return super().embed_attacked(captions) - np.float32(1e-6 * self.calls)
+
+    subject: Any = Rounding({"ring", "star"})
+    language = Language(alternatives={"red": ["blue"]})
+    resampling = Resampling(n_resamples=50, confidence=0.95, generator=np.random.default_rng(0))
+    assert reading_checks(subject, language, resampling)["hard_negatives"]["value"] == 0.0
+
+
 def accuracy(hears: set[str]) -> dict[str, Any]:
     subject: Any = Meaning(hears)
     language = Language(alternatives={"red": ["blue"], "ring": ["star"], "star": ["ring"]})

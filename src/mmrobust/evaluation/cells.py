@@ -152,7 +152,7 @@ def build_cell(
         "flags": [],
     }
     # As it will be read back: of cells just made and cells kept, records are compared.
-    return Cell(record=json.loads(json.dumps(record)), outcomes=outcomes)
+    return Cell(record=json.loads(json.dumps(record, allow_nan=False)), outcomes=outcomes)
 
 
 def interval_resampling(origin: Origin, config: EvaluationConfig) -> Resampling:

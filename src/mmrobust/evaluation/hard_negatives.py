@@ -107,8 +107,9 @@ def reading_checks(
         found = {row: pair for row, pair in enumerate(of_captions) if pair is not None}
         if found:
             rows = np.array(list(found))
-            sides = zip(*found.values(), strict=True)
-            right, wrong = (subject.embed_attacked(side) for side in sides)
+            # In one call, so that captions which read alike tie exactly.
+            both = subject.embed_attacked([*itertools.chain.from_iterable(found.values())])
+            right, wrong = both[::2], both[1::2]
             image = subject.clean_image[owner[rows]]
             lead = ((right - wrong).astype(np.float64) * image).sum(axis=1)
             shares[name] = caption_share(owner[rows], lead > 0, resampling)

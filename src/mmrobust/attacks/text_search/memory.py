@@ -19,7 +19,8 @@ from mmrobust.models.encoding import read_captions
 T = TypeVar("T")
 
 MAX_ROWS = 16_384
-"""Embeddings of captions that are kept; 32 MB of a CLIP ViT-B. More are computed again."""
+"""Captions that are kept; 32 MB of a CLIP ViT-B, and 10 MB at most to tell them apart. More are
+computed again."""
 
 
 class TextMemory:
@@ -36,7 +37,11 @@ class TextMemory:
         return self.read(captions)[0]
 
     def read(self, captions: Sequence[str]) -> tuple[Tensor, list[bytes]]:
-        """Embeddings as of `embed`, and what the model reads of each caption."""
+        """Embeddings as of `embed`, and what the model reads of each caption.
+
+        Of captions that it reads alike, embeddings are equal to the last bit if they come in one
+        call; across calls, readings tell.
+        """
         new = [caption for caption in dict.fromkeys(captions) if caption not in self._rows]
         if len(new) == len(captions):
             embedded, readings = read_captions(self.model, new)

@@ -254,7 +254,8 @@ class _Walk:
                 Scored(rows[row][1], values[row], embeddings[row].clone(), readings[row])
                 for row in sorted(distinct.values(), key=lambda row: (-values[row], row))[:width]
             ]
-            self.beams[at] = _best([*beam, *new], width)
+            ordered = sorted([*beam, *new], key=lambda scored: -scored.value)  # stable: first wins
+            self.beams[at] = ordered[:width]
             entered |= any(one is other for one in new for other in self.beams[at])
         return entered
 
@@ -290,15 +291,6 @@ class _Walk:
     def _value_of(self, embeddings: Tensor, owners: Tensor) -> Tensor:
         """The value, with captions counted from the start of this block."""
         return self.value(embeddings, owners + self.rows.start)
-
-
-def _best(candidates: Sequence[Scored], width: int) -> list[Scored]:
-    """The `width` best of distinct captions; of equal ones the first."""
-    ordered = sorted(candidates, key=lambda scored: -scored.value)
-    distinct: dict[tuple[str, ...], Scored] = {}
-    for scored in ordered:
-        distinct.setdefault(scored.sentence.words, scored)
-    return list(distinct.values())[:width]
 
 
 def _combinations(sentence: Sentence, choices: Choices, words: int) -> Iterator[Sentence]:
