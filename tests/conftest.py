@@ -66,6 +66,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def made_up() -> ModuleType:
     """The module that makes up a study; test folders are not packages, so it is loaded by path."""
     path = Path(__file__).parent / "figures" / "made_up.py"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 ROOT = Path(workflow.basedir)
 SOURCE = ROOT / "src"
-sys.path[:0] = [str(SOURCE), str(ROOT / "workflow" / "lib")]
+sys.path.insert(0, str(SOURCE))
 
-import registered
-from ledger import record_run
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
 from mmrobust.parts import attacks_on, cells_on, evaluated_on, limited
-from planned import planned_study
+from mmrobust.pipeline import registered
+from mmrobust.pipeline.ledger import record_run
+from mmrobust.pipeline.planned import planned_study
 from snakemake.logging import logger
 
 try:

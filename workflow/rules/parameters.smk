@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict
 from functools import cache
 
-from fingerprint import fingerprint, notebook_modules
+from mmrobust.pipeline.fingerprint import fingerprint, notebook_modules
 from mmrobust.sweeps import points
 
 # The part of the study that a job needs

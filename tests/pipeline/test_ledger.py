@@ -15,12 +15,14 @@ import yaml
 from snakemake.cli import main
 from snakemake.settings.enums import RerunTrigger
 
-from ledger import jobs_of, named_config, run_refusal
+from mmrobust.pipeline.ledger import jobs_of, named_config, run_refusal
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 SNAKEFILE = """
 import sys
 sys.path.insert(0, {lib!r})
-from ledger import record_run
+from mmrobust.pipeline.ledger import record_run
 
 if not workflow.overwrite_configfiles:
     configfile: "config/a.yaml"
@@ -62,14 +64,14 @@ stages:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory, root, tool) -> Path:
+def recorded(tmp_path_factory, tool) -> Path:
     """A tiny project with two studies, of which `a` was run and recorded."""
     project = tmp_path_factory.mktemp("ledger") / "project"
     (project / "config").mkdir(parents=True)
     (project / ".dvc").mkdir()
     (project / ".dvc" / "config").write_text("[core]\n  no_scm = true\n  analytics = false\n")
     (project / "dvc.yaml").write_text(DVC)
-    (project / "Snakefile").write_text(SNAKEFILE.format(lib=str(root / "workflow" / "lib")))
+    (project / "Snakefile").write_text(SNAKEFILE.format(lib=str(SOURCE)))
     (project / "raw.txt").write_text("raw\n")
     os.utime(project / "raw.txt", (1e9, 1e9))
     for study in "ab":

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import fingerprint as lib
-import registered
-from fingerprint import FingerprintError, closure, fingerprint, notebook_modules
+from mmrobust.pipeline import fingerprint as lib
+from mmrobust.pipeline import registered
+from mmrobust.pipeline.fingerprint import FingerprintError, closure, fingerprint, notebook_modules
 
 PACKAGE = {
     "__init__.py": '"""Package."""\n',

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fingerprint import FingerprintError, module_file
+from mmrobust.pipeline.fingerprint import FingerprintError, module_file
 
 
 def modules(registry: str, names: Iterable[str], *, source: Path) -> list[str]:
