@@ -30,6 +30,10 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    keep_notes(CODE)
+
+
 onsuccess:
     record_run(workflow, parts=study.targets)
 

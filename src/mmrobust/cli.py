@@ -298,6 +298,21 @@ def check_config(
     print(f"{file}: study {study.study!r} is well-formed")
 
 
+Configfile = Annotated[Path, typer.Option(help="The study's file.")]
+
+
+@app.command()
+def why(
+    target: Annotated[str, typer.Argument(help="A file or a rule; `all` for the whole study.")],
+    configfile: Configfile = Path("config/scenes.yaml"),
+) -> None:
+    """Say which input, parameter or module makes a target stale."""
+    from mmrobust.pipeline.why import why as explained
+
+    for line in explained(configfile, target):
+        print(line)
+
+
 @app.command()
 def write_schema(out: Out = Path("src/mmrobust/study.schema.json")) -> None:
     """Generate the schema of configurations from the classes that they configure."""

@@ -54,10 +54,10 @@ def source(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def _forget():
     """Caches live as long as a run of Snakemake, in which neither files nor versions change."""
-    for cached in (lib._parsed, lib._pinned):
+    for cached in (lib._parsed, lib._version):
         cached.cache_clear()
     yield
-    for cached in (lib._parsed, lib._pinned):
+    for cached in (lib._parsed, lib._version):
         cached.cache_clear()
 
 
@@ -117,12 +117,12 @@ def test_what_runs_counts(source, name, old, new):
 
 def test_versions_of_imported_distributions_count(source, monkeypatch):
     before = fingerprint(["mmrobust.verb"], source=source)
-    lib._pinned.cache_clear()
+    lib._version.cache_clear()
     monkeypatch.setattr(lib, "version", lambda name: "0" if name == "pandas" else "1")
-    assert lib._versions({"numpy", "pandas"}) == {"numpy==1", "pandas==0"}
+    assert lib._versions({"numpy", "pandas"}) == {"numpy": "1", "pandas": "0"}
     changed = fingerprint(["mmrobust.verb"], source=source)
     assert changed != before
-    lib._pinned.cache_clear()
+    lib._version.cache_clear()
     monkeypatch.setattr(lib, "version", lambda name: "2" if name == "pandas" else "1")
     assert fingerprint(["mmrobust.verb"], source=source) == changed  # pandas isn't imported
 

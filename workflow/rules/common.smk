@@ -13,6 +13,8 @@ from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
 from mmrobust.parts import attacks_on, cells_on, evaluated_on, limited
 from mmrobust.pipeline import registered
+from mmrobust.pipeline.code_notes import keep_notes
+from mmrobust.pipeline.contents import read_from, renew_times
 from mmrobust.pipeline.ledger import record_run
 from mmrobust.pipeline.planned import planned_study
 from snakemake.logging import logger
@@ -28,6 +30,11 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 STUDY = study.study
+
+# Jobs of a cluster read this file too.
+if workflow.is_main_process:
+    renew_times(read_from(STUDY), warn=logger.warning)
+
 DEFENCES = list(study.defences)
 ATTACKS = {defence: attacks_on(study, defence) for defence in DEFENCES}
 CELLS = {defence: cells_on(study, defence) for defence in DEFENCES}

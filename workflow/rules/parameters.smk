@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict
 from functools import cache
 
-from mmrobust.pipeline.fingerprint import fingerprint, notebook_modules
+from mmrobust.pipeline.fingerprint import digest_of, notebook_modules, parts
 from mmrobust.sweeps import points
 
 # The part of the study that a job needs
@@ -173,10 +173,17 @@ def report_cfg(wildcards):
 # Fingerprints of the code of one job
 
 
+# What each fingerprint covers.
+CODE = {}
+
+
 @cache
 def code_of(*roots):
     """The fingerprint of some modules and all that they import."""
-    return fingerprint(roots, source=SOURCE)
+    covered = parts(roots, source=SOURCE)
+    made = digest_of(covered)
+    CODE[made] = covered
+    return made
 
 
 def attack_modules(entries):

@@ -12,7 +12,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -41,19 +41,38 @@ def fingerprint(roots: Iterable[str], *, source: Path) -> str:
     Raises:
         FingerprintError: A root, or a module that one imports, has no file.
     """
-    digest = hashlib.sha256(f"python=={sys.version_info.major}.{sys.version_info.minor}\n".encode())
-    third_party: set[str] = set()
-    for name in sorted(closure(roots, source=source)):
+    return digest_of(parts(roots, source=source))
+
+
+def parts(roots: Iterable[str], *, source: Path) -> dict[str, str]:
+    """List what a fingerprint covers.
+
+    Returns:
+        A digest by the name of each module and of each file beside one, and a version by the name
+        of each distribution and of Python.
+
+    Raises:
+        FingerprintError: As `fingerprint`.
+    """
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name in closure(roots, source=source):
         module = _parsed(name, source)
-        third_party |= module.third_party
+        found |= _versions(module.third_party)
         if name not in REGISTRIES:
-            digest.update(f"{name}\n{module.code}\n".encode())
+            found[name] = module.digest
             for path in module.named_files:
-                digest.update(f"{path.relative_to(source).as_posix()}\n".encode())
-                digest.update(path.read_bytes())
-    for line in sorted(_versions(third_party)):
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()[:16]
+                found[path.relative_to(source).as_posix()] = _hash(path.read_bytes())
+    return dict(sorted(found.items()))
+
+
+def digest_of(parts: Mapping[str, str]) -> str:
+    """Hash what `parts` lists, into 16 hexadecimal digits."""
+    lines = "".join(f"{name} {value}\n" for name, value in sorted(parts.items()))
+    return _hash(lines.encode())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def closure(roots: Iterable[str], *, source: Path) -> frozenset[str]:
@@ -84,7 +103,7 @@ class _Module:
     def __init__(self, name: str, source: Path) -> None:
         path = module_file(name, source)
         tree = _Meaning().visit(ast.parse(path.read_bytes(), filename=str(path)))
-        self.code = ast.dump(tree)
+        self.digest = _hash(ast.dump(tree).encode())
         self.imports: set[str] = set()
         self.third_party: set[str] = set()
         self.named_files = sorted(set(_named_files(tree, path.parent)))
@@ -170,11 +189,15 @@ def _distributions() -> dict[str, list[str]]:
     return dict(packages_distributions())
 
 
-def _versions(names: Iterable[str]) -> set[str]:
+def _versions(names: Iterable[str]) -> dict[str, str]:
     known = _distributions()
-    return {_pinned(distribution) for name in names for distribution in known.get(name, ())}
+    return {
+        distribution: _version(distribution)
+        for name in names
+        for distribution in known.get(name, ())
+    }
 
 
 @cache
-def _pinned(distribution: str) -> str:
-    return f"{distribution}=={version(distribution)}"
+def _version(distribution: str) -> str:
+    return version(distribution)

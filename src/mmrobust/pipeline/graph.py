@@ -1,0 +1,67 @@
+"""Snakemake's graph of a study, built as a run would build it, with nothing run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmrobust.errors import UserError
+
+SNAKEFILE = Path("Snakefile")
+
+MAX_CHECKSUM_FILE_SIZE = 10**12
+"""As in the default profile: with a lower limit, files above it would be compared by time."""
+
+
+@contextlib.contextmanager
+def planned_workflow(configfile: Path, targets: Collection[str] = ()) -> Iterator[Any]:
+    """Yield Snakemake's workflow for a study, with its graph built (`workflow.dag`).
+
+    To be called in the project's folder, as Snakemake is.
+
+    Args:
+        configfile: The study's file.
+        targets: Files or rules that are asked for; the default target if none.
+
+    Raises:
+        UserError: There is no project here, or Snakemake refuses the study or a target.
+    """
+    # Seconds, which only verbs that ask for a graph spend.
+    from snakemake.api import SnakemakeApi
+    from snakemake.exceptions import WorkflowError
+    from snakemake.settings.types import (
+        ConfigSettings,
+        DAGSettings,
+        OutputSettings,
+        Quietness,
+        ResourceSettings,
+        StorageSettings,
+    )
+
+    for file in (SNAKEFILE, configfile):
+        if not file.is_file():
+            raise UserError(f"{file}: file is missing (run this in the project's folder)")
+    search_path, said = sys.path.copy(), logging.root.manager.disable
+    logging.disable(logging.INFO)  # warnings are the user's, progress is not
+    output = OutputSettings(quiet={Quietness.ALL}, dryrun=True)
+    try:
+        with SnakemakeApi(output) as api:
+            planned = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(configfiles=[configfile]),
+                storage_settings=StorageSettings(),
+                snakefile=SNAKEFILE,
+            ).dag(DAGSettings(targets=set(targets), max_checksum_file_size=MAX_CHECKSUM_FILE_SIZE))
+            with contextlib.redirect_stdout(io.StringIO()):
+                planned.printrulegraph()  # the cheapest of the calls that build the graph
+            yield planned.workflow_api._workflow
+    except WorkflowError as error:
+        raise UserError(str(error)) from None
+    finally:
+        sys.path[:] = search_path
+        logging.disable(said)
