@@ -314,6 +314,23 @@ def why(
 
 
 @app.command()
+def record(configfile: Configfile = Path("config/scenes.yaml")) -> None:
+    """Record in `dvc.lock` what is there of a study, if it is proved; nothing is run."""
+    from mmrobust.pipeline.ledger import record as recorded
+
+    for line in recorded(configfile):
+        print(line)
+
+
+@app.command()
+def write_jobs(configfile: Configfile = Path("config/scenes.yaml")) -> None:
+    """Write the digests of a study's jobs, which the ledger compares."""
+    from mmrobust.pipeline.jobs import write_jobs as written
+
+    written(configfile)
+
+
+@app.command()
 def write_schema(out: Out = Path("src/mmrobust/study.schema.json")) -> None:
     """Generate the schema of configurations from the classes that they configure."""
     from mmrobust.artifacts import write_json

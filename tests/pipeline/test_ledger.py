@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +17,9 @@ import yaml
 from snakemake.cli import main
 from snakemake.settings.enums import RerunTrigger
 
-from mmrobust.pipeline.ledger import jobs_of, named_config, run_refusal
+from mmrobust.errors import UserError
+from mmrobust.pipeline.ledger import record, run_refusal
+from mmrobust.pipeline.proof import jobs_of, named_config
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -90,7 +94,18 @@ def project(recorded, tmp_path) -> Path:
 
 
 def snakemake(tool, project: Path, *arguments: str, **variables: str) -> str:
-    """Run Snakemake in a fork, which has its modules and DVC's at hand: a second, not five."""
+    """Run Snakemake in a project."""
+    options = ["--cores=1", "--max-checksum-file-size=1GB", *arguments]
+    return forked(project, lambda: main(options), **variables)
+
+
+def recorded_now(project: Path, config: str = "config/a.yaml") -> str:
+    """Record what is there of a project, as `mmrobust record` does."""
+    return forked(project, lambda: print(*record(Path(config)), sep="\n"))
+
+
+def forked(project: Path, call: Callable[[], object], **variables: str) -> str:
+    """Call something in a fork, which has the modules at hand: a second, not five."""
     log = project.parent / "snakemake.log"
     child = os.fork()
     if child == 0:
@@ -102,10 +117,14 @@ def snakemake(tool, project: Path, *arguments: str, **variables: str) -> str:
             os.dup2(stream.fileno(), 2)
             os.chdir(project)
             os.environ.update(variables)
-            main(["--cores=1", "--max-checksum-file-size=1GB", *arguments])
+            call()
+            status = 0
         except SystemExit as ending:
             status = int(ending.code or 0)
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status == 0, log.read_text()
@@ -214,6 +233,91 @@ def test_a_run_that_is_not_the_committed_one_records_nothing(project, tool, argu
     before = (project / "dvc.lock").read_bytes()
     assert f"dvc: nothing recorded: {reason}" in snakemake(tool, project, *arguments)
     assert (project / "dvc.lock").read_bytes() == before
+
+
+def test_what_was_touched_is_not_recorded_by_a_later_run(project, tool):
+    """After --touch Snakemake's own records say that the files come from what is there now."""
+    before = lock(project)
+    (project / "raw.txt").write_text("edited\n")
+    (project / "parts" / "a" / "1.txt").write_text("by hand\n")
+    snakemake(tool, project, "--touch", "--forceall")
+    (project / "out" / "a" / "sum.txt").unlink()
+    done = snakemake(tool, project)
+    told = "not recorded: parts@a: parts/a/1.txt was touched and not made; delete it and run again"
+    assert told in done
+    assert told in recorded_now(project)
+    assert lock(project)["parts@a"] == before["parts@a"]
+    for path in [*(project / "parts" / "a").iterdir(), project / "out" / "a" / "sum.txt"]:
+        path.unlink()
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+
+
+def test_old_outputs_touched_beside_new_inputs_are_not_recorded(project, tool):
+    before = lock(project)
+    (project / "raw.txt").write_text("edited\n")
+    snakemake(tool, project, "--touch", "--forceall")
+    (project / "out" / "a" / "sum.txt").unlink()
+    done = snakemake(tool, project)
+    assert "not recorded: parts@a: parts/a/1.txt was touched and not made" in done
+    assert lock(project)["parts@a"] == before["parts@a"]
+
+
+def changed_snakefile(project: Path, rule: str, command: str) -> None:
+    path = project / "Snakefile"
+    head, found, tail = path.read_text().partition(f"rule {rule}:")
+    assert found
+    path.write_text(head + found + tail.replace('shell: "', f'shell: "{command}; ', 1))
+
+
+def test_a_configuration_that_is_edited_during_the_run_is_not_recorded(project, tool):
+    before = lock(project)
+    changed_snakefile(project, "part", "sed -i s/one/two/ config/a.yaml")
+    done = snakemake(tool, project)
+    told = "config/a.yaml was changed after the run had read it"
+    assert f"not recorded: parts@a: {told}" in done
+    assert f"not recorded: total@a: {told}" in done
+    assert lock(project) == before
+
+
+def test_an_input_that_is_edited_while_it_is_read_is_not_recorded(project, tool):
+    before = lock(project)
+    changed_snakefile(project, "part", "sleep 0.1; echo more >> raw.txt")
+    done = snakemake(tool, project)
+    reasons = [
+        "parts/a/1.txt was made from another raw.txt",
+        "parts/a/2.txt was made from another raw.txt",
+        "raw.txt was changed while parts/a/1.txt was made from it",
+        "raw.txt was changed while parts/a/2.txt was made from it",
+    ]
+    assert any(f"not recorded: parts@a: {reason}" in done for reason in reasons)
+    assert lock(project)["parts@a"] == before["parts@a"]
+
+
+def test_code_that_is_edited_during_the_run_is_not_recorded(project, tool):
+    before = lock(project)
+    path = project / "Snakefile"
+    path.write_text('CODE = {"": {"mmrobust.errors": "0", "mmrobust/a.txt": "0", "numpy": "0"}}\n')
+    path.write_text(path.read_text() + SNAKEFILE.format(lib=str(SOURCE)))
+    done = snakemake(tool, project, "--forceall")
+    assert "nothing recorded: mmrobust.errors was edited after the run had begun" in done
+    assert lock(project) == before
+
+
+def test_a_finished_run_can_be_recorded_afterwards(project, tool):
+    config = project / "config" / "a.yaml"
+    config.write_text(config.read_text().replace("one", "two"))
+    assert "not recorded: parts@a: parts/a/1.txt would be made again" in recorded_now(project)
+    (project / ".dvc" / "tmp").mkdir(exist_ok=True)
+    snakemake(tool, project, DVC_STAGE="parts@a")
+    assert not clean(tool, project, "parts@a")
+    assert "recorded in dvc.lock: parts@a, total@a" in recorded_now(project)
+    assert clean(tool, project, "parts@a", "total@a")
+
+
+def test_where_there_is_no_ledger_nothing_can_be_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"dvc\.yaml or \.dvc is missing"):
+        record(Path("config/a.yaml"))
 
 
 def test_dvc_repro_records_by_itself(project, tool):

@@ -65,6 +65,26 @@ def parts(roots: Iterable[str], *, source: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def edited_modules(covered: Iterable[Mapping[str, str]], *, source: Path) -> list[str]:
+    """List the modules that are no longer as some fingerprints covered them.
+
+    Args:
+        covered: What `parts` listed, of each.
+        source: The folder that holds the package (`src`).
+    """
+    noted = {
+        name: value
+        for parts in covered
+        for name, value in parts.items()
+        if name.split(".")[0] == PACKAGE
+    }
+    return [
+        name
+        for name, value in sorted(noted.items())
+        if not _found(name, source) or _Module(name, source).digest != value
+    ]
+
+
 def digest_of(parts: Mapping[str, str]) -> str:
     """Hash what `parts` lists, into 16 hexadecimal digits."""
     lines = "".join(f"{name} {value}\n" for name, value in sorted(parts.items()))

@@ -1,31 +1,34 @@
 """Records a finished run in `dvc.lock`: which bytes each phase of a study read and made.
 
 Snakemake executes and DVC is the ledger. A record says "these outputs come from these inputs", so a
-stage of `dvc.yaml` is recorded only if that was proved for each of its outputs: by a job that ran
-now, or by the checksums that Snakemake took of the job's inputs when it ran. Everything else is
-refused in one line, and never fails the run.
+stage of `dvc.yaml` is recorded only if that was proved for each of its outputs (`proof.py`).
+Everything else is refused in one line, and never fails the run.
 
 It reads Snakemake's internals, which `snakemake>=9.27,<10` in pyproject.toml holds still.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
 import sys
-from collections.abc import Collection, Iterable
-from functools import cache
-from itertools import pairwise
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from snakemake.settings.enums import RerunTrigger
 
-# Snakemake's mark in a folder that it made; DVC's folders hold it too, no graph lists it.
-TIMESTAMP = ".snakemake_timestamp"
+from mmrobust.errors import UserError
+from mmrobust.pipeline.fingerprint import edited_modules
+from mmrobust.pipeline.graph import planned_workflow
+from mmrobust.pipeline.jobs import phase_and_study, renew_jobs
+from mmrobust.pipeline.proof import config_refusal, jobs_of, stage_refusal
+from mmrobust.pipeline.touched import mark_touched
 
-CLOCK = 1e-3  # seconds; two readings of one modification time differ by rounding only
+SOURCE = Path(__file__).parents[2]
+
+LOADED = time.time()
+"""When the run began; Snakemake's file is read, and jobs are planned, after that."""
 
 
 def record_run(workflow: Any, *, parts: Collection[str] = ()) -> None:
@@ -35,18 +38,39 @@ def record_run(workflow: Any, *, parts: Collection[str] = ()) -> None:
         workflow: Snakemake's.
         parts: Targets that ask for a part of what a stage makes.
     """
+    if workflow.touch:
+        mark_touched(file for job in workflow.dag.jobs for file in job.output)
     if "DVC_STAGE" in os.environ:  # started by `dvc repro`, which records by itself
         return
-    if not (Path(".dvc").is_dir() and Path("dvc.yaml").is_file()):
+    if not _is_tracked():
         return
     reason = run_refusal(workflow, parts)
     if reason:
         _say(f"nothing recorded: {reason}")
         return
     try:
-        _record(workflow)
+        for line in record_stages(workflow):
+            _say(line)
     except Exception as error:  # a ledger that fails must not fail the study it keeps
         _say(f"nothing recorded: {type(error).__name__}: {error}")
+
+
+def record(configfile: Path) -> list[str]:
+    """Record what is there of a study as a run would, with the same checks, and run nothing.
+
+    Args:
+        configfile: The study's file.
+
+    Returns:
+        What was recorded and what not, with the reason, in lines.
+
+    Raises:
+        UserError: There is no ledger here.
+    """
+    if not _is_tracked():
+        raise UserError("dvc.yaml or .dvc is missing: there is nothing to record in")
+    with planned_workflow(configfile) as workflow:
+        return list(record_stages(workflow))
 
 
 def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
@@ -68,124 +92,60 @@ def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
     return None
 
 
-def _record(workflow: Any) -> None:
+def record_stages(workflow: Any) -> Iterator[str]:
+    """Record the stages that are proved, and yield a line on each that is not, and on those.
+
+    Args:
+        workflow: Snakemake's, with the graph of a run or of a plan.
+    """
     from dvc.repo import Repo  # 1 s, spent only where something is recorded
 
+    edited = edited_modules(workflow.globals.get("CODE", {}).values(), source=SOURCE)
+    if edited:
+        yield f"nothing recorded: {edited[0]} was edited after the run had begun; run again"
+        return
+    workflow.persistence.deactivate_cache()  # it holds what was kept before the last job ended
     with Repo() as repo:
+        stages = list(repo.index.stages)
+        asked = {
+            stage: jobs
+            for stage in stages
+            if (jobs := jobs_of([Path(out.fs_path) for out in stage.outs], workflow.dag.jobs))
+        }
         recorded = []
-        for stage in repo.index.stages:
-            outputs = {Path(out.fs_path): out for out in stage.outs}
-            jobs = jobs_of(outputs, workflow.dag.jobs)
-            if not jobs:
-                continue  # a stage that this run didn't ask for
+        for stage in stages:
+            if _lists_jobs(stage, workflow):
+                renew_jobs(workflow, phase_and_study(stage.addressing)[1])
+                if not _newer_than_the_run(stage):
+                    repo.commit(stage.addressing, force=True)
+        for stage, jobs in asked.items():
             reason = stage_refusal(stage, jobs, workflow, repo)
             if reason:
-                _say(f"not recorded: {stage.addressing}: {reason}")
+                yield f"not recorded: {stage.addressing}: {reason}"
             else:
                 repo.commit(stage.addressing, force=True)
                 recorded.append(stage.addressing)
     if recorded:
-        _say(f"recorded in dvc.lock: {', '.join(recorded)}")
+        yield f"recorded in dvc.lock: {', '.join(recorded)}"
 
 
-def jobs_of(outputs: Iterable[Path], jobs: Iterable[Any]) -> list[Any]:
-    """List the jobs that make one of some files, or a file in one of some folders."""
-    tops = set(outputs)
-    return [
-        job
-        for job in jobs
-        if any(not tops.isdisjoint([path, *path.parents]) for path in map(_absolute, job.output))
-    ]
+def _lists_jobs(stage: Any, workflow: Any) -> bool:
+    """Whether a stage lists the jobs of the study that was run."""
+    lists = phase_and_study(stage.addressing)[0] == "jobs"
+    return lists and config_refusal(stage.cmd, workflow) is None
 
 
-def stage_refusal(stage: Any, jobs: list[Any], workflow: Any, repo: Any) -> str | None:
-    """Say why one stage can't be recorded, if so."""
-    asked = named_config(stage.cmd)
-    used = [
-        _absolute(file) for file in workflow.config_settings.configfiles or workflow.configfiles
-    ]
-    if asked is None or used != [_absolute(asked)]:
-        names = ", ".join(_shown(file) for file in used)
-        return f"its configuration is {asked}, the run's was {names}"
-    made = {_absolute(file) for job in jobs for file in job.output}
-    for out in stage.outs:
-        reason = _uncovered(Path(out.fs_path), made, repo)
-        if reason:
-            return reason
-    changed = [Path(out.fs_path) for out in stage.outs if out.status()]
-    for job in jobs:
-        if not workflow.dag.finished(job):
-            reason = _unproved(job, workflow, changed)
-            if reason:
-                return reason
-    return None
+def _newer_than_the_run(stage: Any) -> bool:
+    """Whether something that jobs are planned from was changed since the run planned them."""
+    return any(
+        Path(file).stat().st_mtime > LOADED
+        for dep in stage.deps
+        for file in stage.repo.dvcignore.find(stage.repo.fs, dep.fs_path)
+    )
 
 
-def named_config(command: str) -> str | None:
-    """Return the configuration file that a stage's command names."""
-    words = shlex.split(command)
-    return dict(pairwise(words)).get("--configfile")
-
-
-def _uncovered(out: Path, made: set[Path], repo: Any) -> str | None:
-    """Compare what lies at a stage's output with what the graph makes there."""
-    if not out.exists():
-        return f"{_shown(out)} is missing"
-    if not out.is_dir():
-        return None if out in made else f"{_shown(out)} is not part of this run"
-    present = {
-        Path(file)
-        for file in repo.dvcignore.find(repo.fs, str(out))
-        if Path(file).name != TIMESTAMP
-    }
-    for file in sorted(present - made):
-        return f"{_shown(file)} is not made by this run; remove it if it is a leftover"
-    for file in sorted(made - present):
-        if out in file.parents:
-            return f"{_shown(file)} is missing"
-    return None
-
-
-def _unproved(job: Any, workflow: Any, changed: list[Path]) -> str | None:
-    """Say what is not proved of a job that didn't run now.
-
-    Snakemake compared its parameters and its command with the recorded ones. It looks at the
-    content of an input only if the file is newer than the outputs, and never at that of an output;
-    here every input is compared, and every output that is not as `dvc.lock` has it must still have
-    the time at which the job left it.
-
-    Args:
-        job: A job of the graph.
-        workflow: Snakemake's.
-        changed: The stage's outputs that are not as `dvc.lock` has them.
-    """
-    persistence = workflow.persistence
-    if not persistence.has_metadata(job):
-        return f"there is no record of how {job.output[0]} was made"
-    for file in job.input:
-        if persistence.input_checksums(job, file) != {f"sha256:{_sha256(str(file))}"}:
-            return f"{job.output[0]} was made from another {file}"
-    for file in job.output:
-        path = _absolute(file)
-        if not {path, *path.parents}.isdisjoint(changed):
-            left_at = persistence.metadata(file).endtime
-            if left_at is None or abs(path.stat().st_mtime - left_at) > CLOCK:
-                return f"{file} was changed after its job had made it"
-    return None
-
-
-@cache
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _absolute(path: Any) -> Path:
-    return Path(os.path.abspath(path))
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)
+def _is_tracked() -> bool:
+    return Path(".dvc").is_dir() and Path("dvc.yaml").is_file()
 
 
 def _say(line: str) -> None:
