@@ -8,10 +8,11 @@ COMPILE := $(UV) pip compile --python-version 3.11 --generate-hashes --no-header
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env reproduce test lint types unit test-extras lock clean
+.PHONY: help env reproduce restore test lint types unit test-extras lock clean
 
 help:
 	@echo "make reproduce   the default study, from nothing to its report"
+	@echo "make restore     a recorded study from the DVC remote (STUDY=scenes)"
 	@echo "make test        all checks"
 	@echo "make env         the environment in .venv, from requirements.lock"
 	@echo "make lint types unit   the parts of make test"
@@ -54,6 +55,10 @@ $(UV): requirements-uv.lock
 reproduce: env
 	snakemake --cores all
 	@echo "The report: results/scenes/report.html"
+
+# A recorded study from the DVC remote: after it, a run does nothing.
+restore: env
+	python -m mmrobust restore --configfile config/$(or $(STUDY),scenes).yaml
 
 # Checks
 

@@ -323,6 +323,36 @@ def record(configfile: Configfile = Path("config/scenes.yaml")) -> None:
 
 
 @app.command()
+def check_ledger(
+    study: Annotated[
+        list[str] | None, typer.Argument(help="Studies; all that have results if left out.")
+    ] = None,
+) -> None:
+    """Say what of `dvc.lock` is not in step with configuration and code; needs no data."""
+    from mmrobust.pipeline.in_step import out_of_step
+
+    findings = out_of_step(study or ())
+    for line in findings:
+        print(line, file=sys.stderr)
+    if findings:
+        raise SystemExit(1)
+    print("dvc.lock is in step with configuration and code")
+
+
+@app.command()
+def restore(
+    configfile: Configfile = Path("config/scenes.yaml"),
+    remote: Annotated[
+        str | None, typer.Option(help="DVC remote; the default one if left out.")
+    ] = None,
+) -> None:
+    """Fetch a recorded study, check every byte of it, and make it count as made."""
+    from mmrobust.pipeline.restore import restore as restored
+
+    print(restored(configfile, remote=remote))
+
+
+@app.command()
 def write_jobs(configfile: Configfile = Path("config/scenes.yaml")) -> None:
     """Write the digests of a study's jobs, which the ledger compares."""
     from mmrobust.pipeline.jobs import write_jobs as written
