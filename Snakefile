@@ -35,7 +35,7 @@ onstart:
 
 
 onsuccess:
-    record_run(workflow, parts=study.targets)
+    record_run(workflow, parts=PARTS)
 
 
 # Each target asks for all that comes before it by name: a file that is at hand (a committed table)
@@ -97,16 +97,4 @@ rule report:
         everything(),
 
 
-# The parts of the study that it names: the models of some defences and their cells.
-for target, defences in study.targets.items():
-    if workflow.is_rule(target):
-        taken = ", ".join(sorted(rule.name for rule in workflow.rules))
-        raise WorkflowError(
-            f"study {STUDY!r}: targets.{target}: the name is taken by a rule (taken: {taken})"
-        )
-
-    rule:
-        name:
-            target
-        input:
-            part_files(defences),
+include: "workflow/rules/parts.smk"

@@ -271,13 +271,14 @@ def test_galleries_are_those_of_the_split_that_is_attacked(values: dict[str, Any
 
 
 def test_an_unfit_attack_is_told_before_anything_is_read_or_computed(tmp_path: Path) -> None:
-    from mmrobust.evaluation.evaluator import Folders
+    from mmrobust.evaluation.keys import Folders
     from mmrobust.evaluation.run import evaluate_model
 
     nothing = tmp_path / "none"
     folders = Folders(data=nothing, model=nothing, cells=nothing, examples=nothing, work=nothing)
     cfg = {
         "threads": 1,
+        "asks_masked_lm": [],
         "attacks": {
             "first": {"method": "pgd", "threat_model": "image"},
             "last": {"method": "pgd", "threat_model": "text"},

@@ -11,7 +11,7 @@ import yaml
 
 from mmrobust.data import DATASETS
 from mmrobust.errors import UserError
-from mmrobust.parts import attacks_on, ensembles_on, evaluated_on, limited
+from mmrobust.parts import attacks_on, cells_on, ensembles_on, evaluated, limited
 from mmrobust.registry import resolve
 from mmrobust.study import Study, parse_study
 
@@ -264,6 +264,20 @@ def test_points_of_a_curve_are_run_where_their_attack_is_unless_the_curve_says_e
     values["curves"]["eps"]["defences"] = ["tecoa", "standard"]
     assert parsed(values).attacks["apgd_eps_4_255"]["defences"] == ["tecoa", "standard"]
     assert "defences" not in parsed(values).attacks["word_substitution_words_2"]
+
+
+def evaluated_on(study: Study, defence: str) -> dict[str, dict[str, Any]]:
+    return evaluated(study, cells_on(study, defence))
+
+
+def test_a_cell_takes_its_attack_or_the_members_of_its_ensemble(values: dict[str, Any]) -> None:
+    study = parsed(values)
+    assert evaluated(study, ["clean"]) == {"attacks": {}, "ensembles": {}}
+    one = evaluated(study, ["clean", "sga"])
+    assert one == {"attacks": {"sga": study.attacks["sga"]}, "ensembles": {}}
+    worst = evaluated(study, ["strongest"])
+    assert list(worst["ensembles"]) == ["strongest"]
+    assert set(worst["attacks"]) == set(study.ensembles["strongest"]["members"])
 
 
 def test_a_model_is_told_what_is_run_on_it_alone(values: dict[str, Any]) -> None:

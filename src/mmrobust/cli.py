@@ -36,6 +36,15 @@ Cfg = Annotated[str, typer.Option(help="Part of the study's configuration, as JS
 Data = Annotated[Path, typer.Option(help="Folder of the prepared dataset.")]
 Out = Annotated[Path, typer.Option(help="What is written.")]
 Work = Annotated[Path, typer.Option(help="Folder of resumable work.")]
+Model = Annotated[Path, typer.Option(help="Folder of the checkpoint.")]
+Cells = Annotated[Path, typer.Option(help="Folder of the cells that are written.")]
+MaskedLM = Annotated[
+    Path | None, typer.Option(help="Folder of the masked language model of text attacks.")
+]
+SourceFolders = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=FOLDER: a checkpoint that transferred attacks are crafted on."),
+]
 Raw = Annotated[Path, typer.Option(help="Folder of the source archives.")]
 
 
@@ -166,21 +175,16 @@ def train_model(
 def evaluate_model(
     cfg: Cfg,
     data: Data,
-    model: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
-    cells: Annotated[Path, typer.Option(help="Folder of the cells that are written.")],
+    model: Model,
+    cells: Cells,
     examples: Annotated[Path, typer.Option(help="Folder of the examples that are written.")],
     work: Work,
-    masked_lm: Annotated[
-        Path | None, typer.Option(help="Folder of the masked language model of text attacks.")
-    ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=FOLDER: a checkpoint that transferred attacks are crafted on."),
-    ] = None,
+    masked_lm: MaskedLM = None,
+    source: SourceFolders = None,
 ) -> None:
     """Attack one model with every attack of the study and measure recall."""
     from mmrobust.evaluation import run
-    from mmrobust.evaluation.evaluator import Folders
+    from mmrobust.evaluation.keys import Folders
 
     folders = Folders(
         data=data,
@@ -192,6 +196,32 @@ def evaluate_model(
         work=work,
     )
     run.evaluate_model(_json(cfg), folders)
+
+
+@app.command()
+def evaluate_cell(
+    cell: Annotated[str, typer.Argument(help="An attack or ensemble, or `clean`.")],
+    cfg: Cfg,
+    data: Data,
+    model: Model,
+    cells: Cells,
+    work: Work,
+    masked_lm: MaskedLM = None,
+    source: SourceFolders = None,
+) -> None:
+    """Compute one cell of a model; it is kept for the evaluation of the whole model."""
+    from mmrobust.evaluation import run
+    from mmrobust.evaluation.keys import Folders
+
+    folders = Folders(
+        data=data,
+        model=model,
+        masked_lm=masked_lm,
+        sources=dict(_named_folder("--source", value) for value in source or ()),
+        cells=cells,
+        work=work,
+    )
+    run.evaluate_cell(_json(cfg), folders, cell=cell)
 
 
 def _named_folder(option: str, value: str) -> tuple[str, Path]:

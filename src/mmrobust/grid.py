@@ -150,7 +150,7 @@ def _check_attack(study: Study, name: str, entry: Section, facts: Facts, where: 
         if (text.get("importance") or {}).get("kind") == "gradient":
             raise UserError(f"{place}.text.importance: 'gradient' uses gradients, {given}")
     _check_text(study, text, facts, f"{place}.text")
-    if _asks_masked_lm(entry, known) and study.masked_lm is None:
+    if asks_masked_lm(entry, known) and study.masked_lm is None:
         raise UserError(
             f"{place}: asks a masked language model, so the study needs a section `masked_lm`"
         )
@@ -174,7 +174,13 @@ def _check_text(study: Study, text: Section, facts: Facts, place: str) -> None:
             _check_truth(study, facts, f"{place}.constraints.{at}")
 
 
-def _asks_masked_lm(entry: Section, known: Section) -> bool:
+def asks_masked_lm(entry: Section, known: Section) -> bool:
+    """Whether an attack asks the masked language model.
+
+    Args:
+        entry: of the study's `attacks`.
+        known: what is known of its method.
+    """
     if "text" not in entry:
         return bool(known["uses_masked_lm"])
     parts = [entry["text"].get("candidates", {}), *entry["text"].get("constraints", [])]

@@ -52,15 +52,14 @@ def cells_on(study: Study, defence: str) -> list[str]:
     return ["clean", *attacks_on(study, defence), *ensembles_on(study, defence)]
 
 
-def evaluated_on(study: Study, defence: str) -> dict[str, dict[str, Any]]:
-    """The sections `attacks` and `ensembles` as the evaluation of a defence's models needs them.
+def evaluated(study: Study, cells: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The sections `attacks` and `ensembles` as some cells of a model need them.
 
-    Members of its ensembles are among the attacks. An entry doesn't say which other defences it
-    is run on, so that a changed list leaves the cells of the others as they are.
+    Members of its ensembles are among the attacks. An entry doesn't say which defences it is run
+    on, so that a changed list leaves the cells of the others as they are.
     """
-    ensembles = ensembles_on(study, defence)
-    members = {name for of in ensembles for name in study.ensembles[of]["members"]}
-    needed = members.union(attacks_on(study, defence))
+    ensembles = [name for name in study.ensembles if name in cells]
+    needed = {*cells, *(name for of in ensembles for name in study.ensembles[of]["members"])}
     return {
         "attacks": {
             name: _without_defences(entry)

@@ -22,7 +22,7 @@ from mmrobust import curves, sweeps
 from mmrobust.augmentations import check_augmentations
 from mmrobust.ensembles import check_ensembles
 from mmrobust.errors import UserError, unknown_name
-from mmrobust.grid import Facts, check_attacks
+from mmrobust.grid import Facts, asks_masked_lm, check_attacks
 from mmrobust.parts import check_parts
 from mmrobust.quantities import (
     DISTANCE_FORMAT,
@@ -98,6 +98,16 @@ def load_study(path: Path) -> Study:
     if study.study != path.stem:
         raise UserError(f"{path}: `study` is {study.study!r}; it must be the file's name")
     return study
+
+
+def asking_masked_lm(study: Study) -> list[str]:
+    """Names of the attacks of a study that ask the masked language model."""
+    facts = _schema()["properties"]["attacks"][ATTACK_FACTS]
+    return [
+        name
+        for name, entry in study.attacks.items()
+        if asks_masked_lm(entry, facts[entry["method"]])
+    ]
 
 
 def parse_study(values: object, *, where: str) -> Study:

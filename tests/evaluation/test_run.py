@@ -23,8 +23,8 @@ from mmrobust.errors import UserError
 from mmrobust.evaluation import run
 from mmrobust.evaluation.cells import Cell, read_cell
 from mmrobust.evaluation.crafting import Crafted, craft
-from mmrobust.evaluation.evaluator import Folders
 from mmrobust.evaluation.examples import SCHEMA
+from mmrobust.evaluation.keys import Folders
 from mmrobust.evaluation.retrieval import split_ranks
 from mmrobust.evaluation.subject import Subject, drawn_items, load_language, load_subject
 from mmrobust.models.dual_encoder import Architecture, ModelConfig, build_model, save_model
@@ -106,6 +106,7 @@ def study(*attacks: str, **changes: Any) -> dict[str, Any]:
         "threat_models": THREAT_MODELS,
         "attacks": {name: ATTACKS[name] for name in attacks},
         "ensembles": {},
+        "asks_masked_lm": [],
         "code": {name: "0" for name in (*CELLS, *attacks)},
         **changes,
     }
@@ -154,11 +155,44 @@ def cell(out: Path, name: str) -> Cell:
 
 
 def computed(out: Path) -> list[str]:
-    return list(read_json(out / "cells" / "run.json")["cells_computed"])
+    return sorted(read_json(out / "cells" / "run.json")["cell_seconds"])
+
+
+def test_one_cell_is_that_of_the_whole_model(
+    data: Path, models: list[Path], whole: Path, tmp_path: Path
+) -> None:
+    """All but its flags, which compare it with the cells that were computed for it alone."""
+    members = ["pgd", "some", "sga", "last"]
+    ensembles = {"strongest": {"threat_model": "both", "members": members, "items": 12}}
+    for name, cfg in {
+        "clean": study(),
+        "words": study("words"),
+        "strongest": study(*members, ensembles=ensembles),
+    }.items():
+        work = tmp_path / "work"
+        folders = Folders(
+            data=data, model=models[0], cells=tmp_path / name, work=work, examples=None
+        )
+        run.evaluate_cell(cfg, folders, cell=name)
+        assert {path.name for path in (tmp_path / name).iterdir()} == {
+            f"{name}.json",
+            f"{name}.parquet",
+        }
+        one, of_all = read_cell(tmp_path / name / f"{name}.json"), cell(whole, name)
+        assert one.record | {"flags": []} == of_all.record | {"flags": []}
+        assert one.outcomes.equals(of_all.outcomes)
+    assert {path.name for path in work.iterdir()} < {
+        path.name for path in (whole / "work").iterdir()
+    }
+
+
+def test_which_attacks_ask_the_masked_language_model_is_checked(evaluate: Evaluate) -> None:
+    with pytest.raises(UserError, match=r"asks_masked_lm: is wrong of attacks\.words"):
+        evaluate(study("pgd", "words", asks_masked_lm=["words"]))
 
 
 def test_every_cell_is_written_with_its_budget_recounted(whole: Path) -> None:
-    assert computed(whole) == CELLS
+    assert computed(whole) == sorted(CELLS)
     records = {name: cell(whole, name).record for name in CELLS}
     assert not (whole / "cells" / "last.json").exists()
     assert records["clean"]["threat_model"] is None

@@ -11,11 +11,12 @@ sys.path.insert(0, str(SOURCE))
 
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
-from mmrobust.parts import attacks_on, cells_on, evaluated_on, limited
+from mmrobust.parts import attacks_on, cells_on, evaluated, limited
 from mmrobust.pipeline import registered
 from mmrobust.pipeline.code_notes import keep_notes
 from mmrobust.pipeline.contents import read_from, renew_times
 from mmrobust.pipeline.ledger import record_run
+from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
 from snakemake.logging import logger
 
@@ -38,6 +39,7 @@ if workflow.is_main_process:
 DEFENCES = list(study.defences)
 ATTACKS = {defence: attacks_on(study, defence) for defence in DEFENCES}
 CELLS = {defence: cells_on(study, defence) for defence in DEFENCES}
+PARTS = part_targets(study, Path("config/claims.yaml"))
 # Jobs whose defences have the same cells share a rule.
 DEFENCES_BY_CELLS = {}
 for defence, cells in CELLS.items():
@@ -82,6 +84,10 @@ wildcard_constraints:
     dataset=re.escape(study.dataset["name"]),
     augmentation="|".join(map(re.escape, study.augmentations)) or "none",
     defence="|".join(map(re.escape, DEFENCES)),
+    cell="|".join(
+        map(re.escape, sorted({cell for of in CELLS.values() for cell in of}))
+    ),
+    part="|".join(map(re.escape, PARTS)),
     seed=r"\d+",
 
 

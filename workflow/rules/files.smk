@@ -57,13 +57,13 @@ def model_files():
     return [tokenizer, *masked_lm_files(), *judge_files(), *models]
 
 
-def defence_files(defences):
+def defence_files(defences, seeds=study.seeds):
     """All files of the trained models of some defences."""
     return expand(
         "results/{study}/models/{defence}/seed{seed}/{file}",
         study=STUDY,
         defence=defences,
-        seed=study.seeds,
+        seed=seeds,
         file=MODEL_FILES,
     )
 
@@ -77,17 +77,18 @@ def masked_lm_files():
     )
 
 
-def cell_files(defences=DEFENCES):
-    """The result of every cell: each defence's attacks, with each seed."""
+def cell_files(cells=CELLS, seeds=study.seeds, root="cells"):
+    """The results of some cells, given by defence; every cell if none is."""
     return [
         file
-        for defence in defences
+        for defence in cells
         for file in expand(
-            "results/{study}/cells/{defence}/seed{seed}/{attack}.{suffix}",
+            "results/{study}/{root}/{defence}/seed{seed}/{cell}.{suffix}",
             study=STUDY,
+            root=root,
             defence=defence,
-            seed=study.seeds,
-            attack=CELLS[defence],
+            seed=seeds,
+            cell=cells[defence],
             suffix=["json", "parquet"],
         )
     ]
@@ -147,9 +148,18 @@ def evaluation_files():
     ]
 
 
-def part_files(defences):
-    """The models of some defences and all their cells."""
-    return [*defence_files(defences), *cell_files(defences)]
+def part_cells(wildcards):
+    """The results of the cells of a part of the study."""
+    part = PARTS[wildcards.part]
+    return cell_files(part.cells, part.seeds, "cells" if part.whole else "parts/cells")
+
+
+def part_files(part):
+    """What a part of the study is asked for: its table, and its models or its verdict."""
+    folder = f"results/{STUDY}/parts/{part.name}"
+    models = defence_files(part.cells, part.seeds) if part.whole else []
+    verdict = [f"{folder}/claims.csv"] if part.claim else []
+    return [*models, f"{folder}/metrics.csv", *verdict]
 
 
 def figure_files():
@@ -207,9 +217,16 @@ def augmented_sets(wildcards):
     )
 
 
+def computed_cells(wildcards):
+    """The cells that an evaluation is asked for: one by name, or all of its model."""
+    if "cell" in wildcards.keys():
+        return [wildcards.cell]
+    return CELLS[wildcards.defence]
+
+
 def source_folders(wildcards):
     """The checkpoints that a model's transferred attacks are crafted on, by their names."""
-    attacks = evaluated_on(study, wildcards.defence)["attacks"]
+    attacks = evaluated(study, computed_cells(wildcards))["attacks"]
     used = {entry["threat_model"] for entry in attacks.values()}
     sources = {study.threat_models[name].get("source") for name in used} - {None}
     return {

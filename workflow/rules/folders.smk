@@ -107,6 +107,24 @@ def trained_folder(wildcards):
     )
 
 
+def part_root(wildcards):
+    """The folder of the cells that a part of the study is tabulated from."""
+    cells = "cells" if PARTS[wildcards.part].whole else os.path.join("parts", "cells")
+    return os.path.join("results", wildcards.study, cells)
+
+
+def part_cells_folder(wildcards):
+    """The folder that `evaluate-cell` writes into."""
+    return os.path.join(
+        "results",
+        wildcards.study,
+        "parts",
+        "cells",
+        wildcards.defence,
+        f"seed{wildcards.seed}",
+    )
+
+
 def evaluated_folder(wildcards):
     """The folder that `evaluate-model` fills."""
     return os.path.join(

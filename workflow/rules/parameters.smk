@@ -10,6 +10,7 @@ from dataclasses import asdict
 from functools import cache
 
 from mmrobust.pipeline.fingerprint import digest_of, notebook_modules, parts
+from mmrobust.study import asking_masked_lm
 from mmrobust.sweeps import points
 
 # The part of the study that a job needs
@@ -113,8 +114,12 @@ def train_cfg(wildcards):
 
 
 def evaluate_cfg(wildcards):
-    """What `evaluate-model` needs for one model: its attacks with the code behind them."""
-    run = evaluated_on(study, wildcards.defence)
+    """What `evaluate-model` and `evaluate-cell` need: attacks with the code behind them."""
+    run = evaluated(study, computed_cells(wildcards))
+    # What a cell takes is computed as a cell of its own.
+    taken = [
+        name for name, entry in run["attacks"].items() if entry.get("standalone", True)
+    ]
     entries = [*run["attacks"].values(), *run["ensembles"].values()]
     named = {entry["threat_model"] for entry in entries}
     return as_json(
@@ -129,7 +134,12 @@ def evaluate_cfg(wildcards):
                 for name, value in study.threat_models.items()
                 if name in named
             },
-            "code": {cell: cell_code(cell) for cell in CELLS[wildcards.defence]},
+            "asks_masked_lm": [
+                name for name in asking_masked_lm(study) if name in run["attacks"]
+            ],
+            "code": {
+                cell: cell_code(cell) for cell in ["clean", *taken, *run["ensembles"]]
+            },
         }
     )
 
@@ -153,6 +163,32 @@ def tabulate_cfg(wildcards):
 def claims_cfg(wildcards):
     """What `judge-claims` needs."""
     return as_json({**sections("study", "claims", "evaluation"), **grid()})
+
+
+def part_grid(wildcards):
+    """As `grid`, of a part of the study."""
+    part = PARTS[wildcards.part]
+    cells = {cell for of in part.cells.values() for cell in of}
+    whole = grid()
+    return {
+        **whole,
+        "defences": [name for name in DEFENCES if name in part.cells],
+        "seeds": list(part.seeds),
+        "attacks": [name for name in whole["attacks"] if name in cells],
+    }
+
+
+def tabulate_part_cfg(wildcards):
+    """What `tabulate` needs for a part of the study."""
+    return as_json(part_grid(wildcards))
+
+
+def judge_claim_cfg(wildcards):
+    """What `judge-claims` needs for one claim."""
+    claims = [PARTS[wildcards.part].claim]
+    return as_json(
+        {**sections("study", "evaluation"), **part_grid(wildcards), "claims": claims}
+    )
 
 
 def drawn_parts():

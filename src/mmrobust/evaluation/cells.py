@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a cell was computed from: names only, all of which the record carries."""
+    """Names of what a cell was computed from, all of which its record carries."""
 
     study: str
     dataset: str

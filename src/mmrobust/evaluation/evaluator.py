@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mmrobust.artifacts import sha256_file
 from mmrobust.attacks import ATTACKS
 from mmrobust.attacks.base import Attack
 from mmrobust.attacks.text_search.base import Language
-from mmrobust.config import EvaluationConfig, build
-from mmrobust.data.prepared import Split, load_manifest, load_split
-from mmrobust.errors import UserError
+from mmrobust.config import build
+from mmrobust.data.prepared import Split, load_split
 from mmrobust.evaluation.cells import (
     CLEAN,
     Cell,
-    Origin,
     build_cell,
     gallery_counts,
     interval_resampling,
@@ -30,6 +27,7 @@ from mmrobust.evaluation.crafting import UNKNOWN, Crafted, craft
 from mmrobust.evaluation.ensembles import WorstCase
 from mmrobust.evaluation.examples import attacked_examples
 from mmrobust.evaluation.hard_negatives import reading_checks
+from mmrobust.evaluation.keys import CellKeys, Folders, Section
 from mmrobust.evaluation.retrieval import of_items, split_ranks
 from mmrobust.evaluation.store import CellStore
 from mmrobust.evaluation.subject import Subject, drawn_items, load_language, load_subject
@@ -40,116 +38,49 @@ from mmrobust.threat import ThreatModel
 ENTRY_KEYS = ("method", "threat_model", "items", "curve", "standalone", "defences")
 """Keys of an attack's entry that are not fields of the attack."""
 
-Section = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folders:
-    """Where an evaluation reads and writes.
-
-    Fields:
-        data: the prepared dataset.
-        model: the checkpoint that is evaluated.
-        masked_lm: the masked language model; None if the study has none.
-        sources: checkpoints that transferred attacks are crafted on, by the name that threat
-            models give them.
-        cells: folder of the cells, `cells/<defence>/seed<k>`.
-        examples: folder of the examples, `examples/<defence>/seed<k>`.
-        work: folder of the cell store.
-    """
-
-    data: Path
-    model: Path
-    masked_lm: Path | None = None
-    sources: Mapping[str, Path] = field(default_factory=dict)
-    cells: Path
-    examples: Path
-    work: Path
+Found = tuple[Cell, pd.DataFrame]
+"""A cell and its examples."""
 
 
 class Evaluator:
-    """Computes the cells of one model, or finds them in the store."""
+    """Computes the cells of one model, or finds them in the store.
+
+    Attributes:
+        cells: by name.
+        examples: of each attack.
+        seconds: how long each cell took that was not in the store.
+    """
 
     def __init__(self, cfg: Section, folders: Folders) -> None:
         self.cfg, self.folders = cfg, folders
-        self.config = build(EvaluationConfig, cfg["evaluation"], where="evaluation")
-        self.manifest = load_manifest(folders.data)
+        self.keys = CellKeys(cfg, folders)
+        self.config, self.origin = self.keys.config, self.keys.origin
         self.store = CellStore(folders.work)
-        self.computed: list[str] = []
+        self.seconds: dict[str, float] = {}
         self.cells: dict[str, Cell] = {}
         self.examples: dict[str, pd.DataFrame] = {}
         self._sources: dict[str, Subject] = {}
-        # Weights are read once and not once a cell.
-        self._checkpoint_digest = cache(checkpoint_digest)
-        self._masked_lm_digest = cache(masked_lm_digest)
-        self.clean = self._stored(CLEAN, self._inputs(CLEAN, {}), self._compute_clean)[0]
+        self.clean = self._stored(CLEAN, self._compute_clean)[0]
         self.cells[CLEAN] = self.clean
 
     def of_attack(self, name: str) -> None:
         """The cell and the examples of an attack."""
-        entry = self.cfg["attacks"][name]
-        inputs = self._inputs(name, self._attack_inputs(entry))
-        found = self._stored(name, inputs, lambda: self._compute_attack(name))
+        found = self._stored(name, lambda: self._compute_attack(name))
         self.cells[name], self.examples[name] = found
 
     def of_ensemble(self, name: str) -> None:
         """The cell of an ensemble, whose standalone members' cells are at hand."""
-        members = self.cfg["ensembles"][name]["members"]
-        attacks = self.cfg["attacks"]
-        about = {
-            "ensemble": self.cfg["ensembles"][name],
-            "members": [self._attack_inputs(attacks[member]) for member in members],
-        }
-        found = self._stored(name, self._inputs(name, about), lambda: self._compute_ensemble(name))
+        found = self._stored(name, lambda: self._compute_ensemble(name))
         self.cells[name] = found[0]
 
-    # What a cell is made from
-
-    @cached_property
-    def origin(self) -> Origin:
-        """Names that every record carries."""
-        return Origin(
-            study=self.cfg["study"],
-            dataset=self.manifest["dataset"],
-            split=self.config.split,
-            source_resolution=self.manifest["source_resolution"],
-            defence=self.cfg["defence"],
-            seed=self.cfg["seed"],
-        )
-
-    def _inputs(self, name: str, about: Section) -> dict[str, Any]:
-        return {
-            "origin": asdict(self.origin),
-            "evaluation": asdict(self.config),
-            "dataset": [self.cfg["dataset"], self.cfg["data_seed"]],
-            "manifest": self.manifest["sha256"],
-            "model": self._checkpoint_digest(self.folders.model),
-            "device": self.cfg["device"],
-            "threads": self.cfg["threads"],
-            "name": name,
-            "code": self.cfg["code"][name],
-            **about,
-        }
-
-    def _attack_inputs(self, entry: Section) -> dict[str, Any]:
-        threat_model = self.cfg["threat_models"][entry["threat_model"]]
-        source = threat_model.get("source")
-        attack = build_attack(entry["method"], entry)
-        return {
-            "attack": entry,
-            "threat_model": threat_model,
-            "source": source and self._checkpoint_digest(self._source_folder(source)),
-            "masked_lm": self._masked_lm_digest(self.folders.masked_lm)
-            if attack.uses_masked_lm()
-            else None,
-        }
-
-    def _stored(self, name: str, inputs: Section, compute: Any) -> tuple[Cell, pd.DataFrame]:
+    def _stored(self, name: str, compute: Callable[[], Found]) -> Found:
+        inputs = self.keys.inputs(name)
         found = self.store.get(inputs)
         if found is None:
-            self.computed.append(name)
+            started = time.monotonic()
             found = compute()
             self.store.put(inputs, *found)
+            self.seconds[name] = round(time.monotonic() - started, 2)
         return found
 
     # Models, loaded once and only if a cell has to be computed
@@ -180,17 +111,12 @@ class Evaluator:
         size = self.config.gallery_images[0]
         return load_subject(folder, self.split, device=self.cfg["device"], gallery_images=size)
 
-    def _source_folder(self, source: str) -> Path:
-        if source not in self.folders.sources:
-            raise UserError(f"evaluate-model: no --source for {source!r} (wanted: NAME=FOLDER)")
-        return self.folders.sources[source]
-
     def _threat_model(self, name: str) -> ThreatModel:
         """A threat model of the study; a transfer from the model to itself is a white box."""
         section = self.cfg["threat_models"][name]
         threat_model = build(ThreatModel, section, where=f"threat_models.{name}")
         if threat_model.source is not None:
-            folder = self._source_folder(threat_model.source)
+            folder = self.folders.source(threat_model.source)
             if folder.resolve() == self.folders.model.resolve():
                 return replace(threat_model, knowledge="white_box", source=None)
         return threat_model
@@ -201,7 +127,7 @@ class Evaluator:
         if source is None:
             return self.target
         if source not in self._sources:
-            self._sources[source] = self._subject(self._source_folder(source))
+            self._sources[source] = self._subject(self.folders.source(source))
         return self._sources[source]
 
     # Cells
@@ -316,20 +242,3 @@ def build_attack(name: str, section: Section) -> Attack:
     fields = {key: value for key, value in section.items() if key not in ENTRY_KEYS}
     cls = resolve(ATTACKS, section["method"], kind="attack", base=Attack)
     return build(cls, fields, where=f"attacks.{name}")
-
-
-def checkpoint_digest(folder: Path) -> list[str | None]:
-    """Digests of a checkpoint's files; the tokenizer's is None where open_clip brings its own."""
-    files = [folder / name for name in ("model.safetensors", "model.json", "tokenizer.json")]
-    for file in files[:2]:
-        if not file.is_file():
-            raise UserError(f"{file}: file is missing; the folder is no checkpoint of a model")
-    return [sha256_file(file) if file.exists() else None for file in files]
-
-
-def masked_lm_digest(folder: Path | None) -> list[str]:
-    """Digests of the files that a masked language model is loaded from."""
-    if folder is None:
-        return []
-    names = ("model.safetensors", "config.json", "tokenizer.json")
-    return [sha256_file(folder / name) for name in names if (folder / name).exists()]

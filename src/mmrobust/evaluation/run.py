@@ -1,4 +1,4 @@
-"""The verb `evaluate-model`: one model under every attack of a study, a cell for each."""
+"""The verbs `evaluate-model` and `evaluate-cell`: a model under all attacks of a study, or one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import torch
 from mmrobust.config import build
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import write_cell
-from mmrobust.evaluation.evaluator import Evaluator, Folders, Section, build_attack
+from mmrobust.evaluation.evaluator import Evaluator, build_attack
 from mmrobust.evaluation.flags import flag_cells
+from mmrobust.evaluation.keys import Folders, Section
 from mmrobust.example_records import write_examples
 from mmrobust.runfacts import RunFacts
 from mmrobust.threat import ThreatModel
@@ -19,8 +20,8 @@ def evaluate_model(cfg: Section, folders: Folders) -> None:
 
     Args:
         cfg: `study`, `defence`, `seed`, `threads`, `device`, `data_seed`, sections `dataset`,
-            `evaluation`, `attacks`, `ensembles` and `threat_models`, and `code`: a fingerprint of
-            the code behind each cell, by name.
+            `evaluation`, `attacks`, `ensembles` and `threat_models`, `code`: a fingerprint of the
+            code behind each cell, by name, and `asks_masked_lm`: attacks that ask that model.
         folders: what is read and written.
 
     Raises:
@@ -28,6 +29,31 @@ def evaluate_model(cfg: Section, folders: Folders) -> None:
             is computed.
     """
     facts = RunFacts("evaluate-model")
+    evaluation = _evaluated(cfg, folders)
+    for name, cell in flag_cells(evaluation.cells).items():
+        write_cell(folders.cells / f"{name}.json", cell)
+    for name, examples in evaluation.examples.items():
+        if folders.examples is not None:
+            write_examples(folders.examples / f"{name}.parquet", examples)
+    facts.write(folders.cells / "run.json", cell_seconds=evaluation.seconds)
+
+
+def evaluate_cell(cfg: Section, folders: Folders, *, cell: str) -> None:
+    """Write one cell, flagged by what else it took to compute it; the store keeps it all.
+
+    Args:
+        cfg: as for `evaluate_model`, of this cell alone.
+        folders: what is read and written.
+        cell: its attack or ensemble, or `clean`.
+
+    Raises:
+        UserError: as for `evaluate_model`.
+    """
+    evaluation = _evaluated(cfg, folders)
+    write_cell(folders.cells / f"{cell}.json", flag_cells(evaluation.cells)[cell])
+
+
+def _evaluated(cfg: Section, folders: Folders) -> Evaluator:
     torch.set_num_threads(cfg["threads"])
     check_attacks(cfg)
     evaluation = Evaluator(cfg, folders)
@@ -36,11 +62,7 @@ def evaluate_model(cfg: Section, folders: Folders) -> None:
             evaluation.of_attack(name)
     for name in cfg["ensembles"]:
         evaluation.of_ensemble(name)
-    for name, cell in flag_cells(evaluation.cells).items():
-        write_cell(folders.cells / f"{name}.json", cell)
-    for name, examples in evaluation.examples.items():
-        write_examples(folders.examples / f"{name}.parquet", examples)
-    facts.write(folders.cells / "run.json", cells_computed=evaluation.computed)
+    return evaluation
 
 
 def check_attacks(cfg: Section) -> None:
@@ -53,3 +75,5 @@ def check_attacks(cfg: Section) -> None:
             attack.check(threat_model)
         except UserError as error:
             raise UserError(f"attacks.{name}: {error}") from None
+        if attack.uses_masked_lm() != (name in cfg["asks_masked_lm"]):
+            raise UserError(f"asks_masked_lm: is wrong of attacks.{name}, whose cell hangs on it")

@@ -57,6 +57,11 @@ def _fetched(study: str, remote: str | None) -> list[str]:
         stages = [stage for stage in repo.index.stages if _is_of(stage, study)]
         names = [stage.addressing for stage in stages]
         if any(out.status() for stage in stages for out in stage.outs):
+            if remote is None and "remote" not in repo.config["core"]:
+                raise UserError(
+                    f"{study}: there is no DVC remote to fetch it from "
+                    "(wanted: `dvc remote add --local --default NAME ADDRESS`)"
+                )
             try:
                 repo.pull(targets=names, remote=remote)
             except DvcException as error:
@@ -85,6 +90,6 @@ def _touched(configfile: Path) -> None:
     with planned_workflow(configfile) as workflow:
         unmark_touched(file for job in workflow.dag.jobs for file in job.output)
         keep_notes(workflow.globals["CODE"])
-        stale = [job for job in workflow.dag.needrun_jobs()]
+        stale = list(workflow.dag.needrun_jobs())
         if stale:
             raise UserError(f"{stale[0].rule.name}: would still be run; see `mmrobust why all`")
