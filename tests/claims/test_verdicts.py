@@ -77,6 +77,26 @@ def test_it_is_holms_procedure() -> None:
     assert len(seen) > 4
 
 
+def test_claims_that_are_judged_elsewhere_count_as_open() -> None:
+    """A claim judged alone is decided only if it is decided among all, whatever these are."""
+    assert holm([by_p_value(0.04)], confidence=0.95, beside=1) == [
+        Judgement("inconclusive", pytest.approx(0.975))
+    ]
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(300):
+        p_values = (rng.random(6) ** 3).tolist()
+        among_all = holm([by_p_value(p) for p in p_values], confidence=0.95)
+        for at, p in enumerate(p_values):
+            [alone] = holm([by_p_value(p)], confidence=0.95, beside=5)
+            kinds.add((alone.verdict, among_all[at].verdict))
+    assert kinds == {
+        ("reproduced", "reproduced"),
+        ("inconclusive", "reproduced"),
+        ("inconclusive", "inconclusive"),
+    }
+
+
 def test_the_confidence_falls_as_claims_are_decided() -> None:
     found = holm([by_p_value(p) for p in (0.3, 0.001, 0.02, 0.04)], confidence=0.95)
     assert [of.verdict for of in found] == ["inconclusive", "reproduced"] + ["inconclusive"] * 2

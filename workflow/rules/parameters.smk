@@ -185,9 +185,12 @@ def tabulate_part_cfg(wildcards):
 
 def judge_claim_cfg(wildcards):
     """What `judge-claims` needs for one claim."""
-    claims = [PARTS[wildcards.part].claim]
+    judged = {
+        "claims": [PARTS[wildcards.part].claim],
+        "beside": len(study.claims) - 1,
+    }
     return as_json(
-        {**sections("study", "evaluation"), **part_grid(wildcards), "claims": claims}
+        {**sections("study", "evaluation"), **part_grid(wildcards), **judged}
     )
 
 

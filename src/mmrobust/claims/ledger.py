@@ -37,8 +37,9 @@ def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path
 
     Args:
         cfg: `study`, its `defences`, `attacks` and `seeds`, `only` (the defences of those attacks
-            that are run on some alone), `claims` (ids, in the order of the ledger) and section
-            `evaluation`. "clean" is an attack of every study.
+            that are run on some alone), `claims` (ids, in the order of the ledger), section
+            `evaluation` and, where only a part of a study's claims is judged, `beside`: how many
+            there are beside it. "clean" is an attack of every study.
         claims: the entries, `config/claims.yaml`.
         cells: folder of the study's cells; those left from an earlier form of it are none.
         out: the ledger, a CSV.
@@ -58,6 +59,7 @@ def judge_claims(cfg: Mapping[str, Any], *, claims: Path, cells: Path, out: Path
         cells_root=cells,
         n_resamples=evaluation.n_resamples,
         confidence=evaluation.confidence,
+        beside=cfg.get("beside", 0),
     )
     write_ledger(out, rows)
 
@@ -73,6 +75,7 @@ def ledger_rows(
     cells_root: Path,
     n_resamples: int,
     confidence: float,
+    beside: int = 0,
 ) -> list[dict[str, Any]]:
     """Rows of the ledger, in the order of `claims`.
 
@@ -90,6 +93,7 @@ def ledger_rows(
         cells_root: folder of DEFENCE/seedN/ATTACK.json.
         n_resamples: bootstrap resamples of the test images, at least.
         confidence: of each interval, and of all verdicts together, in (0, 1).
+        beside: claims of the study that are not among `claims`.
 
     Raises:
         UserError: if a cell is there but can't be read, or belongs to another study.
@@ -128,7 +132,7 @@ def ledger_rows(
             }
             judged.append((len(rows), _Judged(claim, cells, seeds, n_resamples)))
         rows.append(row)
-    verdicts = holm([of.verdict for _, of in judged], confidence=confidence)
+    verdicts = holm([of.verdict for _, of in judged], confidence=confidence, beside=beside)
     for (at, of), judgement in zip(judged, verdicts, strict=True):
         rows[at] |= of.row(study, judgement, confidence=confidence)
     return rows

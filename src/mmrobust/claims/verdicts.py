@@ -40,7 +40,9 @@ def verdict(estimate: Estimate, margin: float) -> Verdict:
     return "inconclusive"
 
 
-def holm(judge: Sequence[Callable[[float], Verdict]], *, confidence: float) -> list[Judgement]:
+def holm(
+    judge: Sequence[Callable[[float], Verdict]], *, confidence: float, beside: int = 0
+) -> list[Judgement]:
     """Verdicts on several claims that are all right at once, as far as each interval holds.
 
     The step-down procedure of Holm 1979 (Scandinavian Journal of Statistics 6, 65-70), by
@@ -51,11 +53,13 @@ def holm(judge: Sequence[Callable[[float], Verdict]], *, confidence: float) -> l
         judge: of each claim, the verdict at a confidence; undecided at one, it is undecided at
             any higher.
         confidence: of all verdicts together, in (0, 1).
+        beside: claims of the same family that are not judged here. They count as open to the end,
+            so that what is decided here is decided too where all are judged.
     """
     found: dict[int, Judgement] = {}
     open_claims = list(range(len(judge)))
     while open_claims:
-        level = 1 - (1 - confidence) / len(open_claims)
+        level = 1 - (1 - confidence) / (len(open_claims) + beside)
         reached = {at: Judgement(judge[at](level), level) for at in open_claims}
         decided = {at: of for at, of in reached.items() if of.verdict != "inconclusive"}
         found |= decided or reached
