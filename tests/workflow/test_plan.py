@@ -35,12 +35,13 @@ from snakemake.settings.types import (
 import mmrobust.study  # noqa: F401  (or the copy's Snakefile would bring its own in here)
 from mmrobust.errors import UserError
 from mmrobust.pipeline import fingerprint
+from mmrobust.pipeline.jobs import PHASES, digests_path, phase_and_study
+from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
 from mmrobust.study import load_study
 
 PROJECT = Path(__file__).parents[2]
 STUDIES = sorted(path.stem for path in PROJECT.glob("config/*.yaml") if path.stem != "claims")
-PHASES = ("data", "augmentation", "models", "evaluation", "report")
 
 
 @dataclass(frozen=True)
@@ -305,15 +306,119 @@ def test_a_target_asks_for_the_models_and_cells_of_its_defences(plan, clone):
     models = {file for job in part for file in job.outputs if "/models/" in file}
     cells = {file for job in part for file in job.outputs if "/cells/" in file}
     assert len(models) == 5 * 4
-    assert target.inputs == models | {file for file in cells if not file.endswith("run.json")}
+    assert target.inputs == models | {"results/smoke/parts/words/metrics.csv"}
+    [table] = [job for job in jobs if job.rule == "tabulate_part"]
+    assert table.inputs == {file for file in cells if not file.endswith("run.json")}
+    assert table.params["cells"] == "results/smoke/cells"
+    assert told(table)["defences"] == ["tecoa", "mat_plus"]
     assert {(of.wildcards["defence"], of.wildcards["seed"]) for of in part} == {
         (name, seed) for name in ("tecoa", "mat_plus") for seed in ("0", "1")
     }
     others = {job.rule for job in jobs if job not in part}
     assert others == {
         *("words", "prepare_data", "train_tokenizer", "train_masked_lm", "augment_data"),
-        "train_model",  # the undefended model, which both start from
+        *("tabulate_part", "train_model"),  # the undefended model, which both start from
     }
+
+
+def seeded(config: dict[str, Any]) -> None:
+    config["seeds"] = [0, 1]
+    in_part(config)
+
+
+def test_a_seed_or_a_defence_takes_whole_models(clone):
+    jobs = edited_graph(clone, seeded, "seed_1")
+    evaluated = [job for job in jobs if job.rule.startswith("evaluate_model")]
+    assert {job.wildcards["seed"] for job in evaluated} == {"1"}
+    assert len(evaluated) == 5
+    jobs = edited_graph(clone, seeded, "defence_mat")
+    evaluated = [job for job in jobs if job.rule.startswith("evaluate_model")]
+    assert {job.wildcards["defence"] for job in evaluated} == {"mat"}
+    assert len(evaluated) == 2
+    assert not any(job.rule == "evaluate_cell" for job in jobs)
+
+
+def test_an_attack_takes_its_own_cells_and_the_clean_ones(clone):
+    jobs = edited_graph(clone, seeded, "attack_sga_transfer")
+    cells = [job for job in jobs if job.rule == "evaluate_cell"]
+    assert {(of.wildcards["defence"], of.wildcards["cell"]) for of in cells} == {
+        (defence, cell) for defence in ("tecoa", "mat") for cell in ("clean", "sga_transfer")
+    }
+    assert len(cells) == 8
+    source = "results/smoke/models/standard/seed1/model.safetensors"
+    for job in cells:
+        assert set(told(job)["attacks"]) == {job.wildcards["cell"]} - {"clean"}
+        asks = job.wildcards == {**job.wildcards, "cell": "sga_transfer", "seed": "1"}
+        assert (source in job.inputs) is asks
+    [table] = [job for job in jobs if job.rule == "tabulate_part"]
+    assert table.inputs == {file for job in cells for file in job.outputs}
+    assert told(table)["attacks"] == ["clean", "sga_transfer"]
+    assert table.params["cells"] == "results/smoke/parts/cells"
+    assert not any(job.rule.startswith("evaluate_model") for job in jobs)
+
+
+def test_an_ensemble_is_asked_for_with_its_members(clone):
+    jobs = edited_graph(clone, seeded, "attack_strongest")
+    cells = [job for job in jobs if job.rule == "evaluate_cell"]
+    assert {job.wildcards["defence"] for job in cells} == {"standard"}
+    worst = next(job for job in cells if job.wildcards["cell"] == "strongest")
+    assert set(told(worst)["attacks"]) == {"pgd", "word_substitution", "sga", "adaptive"}
+    assert set(told(worst)["code"]) == {"clean", "pgd", "word_substitution", "sga", "strongest"}
+
+
+def test_a_claim_takes_what_it_compares_and_counts_the_others(clone):
+    jobs = edited_graph(clone, seeded, "claim_undefended_collapses")
+    cells = [job for job in jobs if job.rule == "evaluate_cell"]
+    assert {(of.wildcards["defence"], of.wildcards["cell"]) for of in cells} == {
+        ("standard", "sga"),
+        ("standard", "clean"),
+    }
+    [judged] = [job for job in jobs if job.rule == "judge_claim"]
+    assert told(judged)["claims"] == ["undefended_collapses"]
+    assert told(judged)["beside"] == 1
+
+
+def test_cells_asked_for_one_by_one_are_those_of_the_whole_study(plan, clone):
+    """What they are computed from is told in the same words, so that they have the same key."""
+    whole = {
+        (of.wildcards["defence"], of.wildcards["seed"]): told(of)
+        for of in plan("smoke")
+        if of.rule.startswith("evaluate_model")
+    }
+    for target in ("attack_strongest", "attack_sga_transfer", "attack_bert_attack"):
+        jobs = [job for job in plan("smoke", target) if job.rule == "evaluate_cell"]
+        assert jobs
+        for job in jobs:
+            mine = told(job)
+            of_all = whole[job.wildcards["defence"], job.wildcards["seed"]]
+            for section in ("code", "attacks", "ensembles", "threat_models"):
+                assert mine.pop(section).items() <= of_all[section].items()
+            asks = mine.pop("asks_masked_lm")
+            assert set(asks) == set(of_all["asks_masked_lm"]) & {job.wildcards["cell"]}
+            assert mine.items() <= of_all.items()
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_all_parts_of_a_study_are_planned(clone, study):
+    """Each as a target of its own, by a name that says what it is."""
+    with contextlib.chdir(clone):
+        found = {job.rule for job in graph(Path("config") / f"{study}.yaml", "all", needed=False)}
+    config = load_study(PROJECT / "config" / f"{study}.yaml")
+    names = [
+        *(f"defence_{name}" for name in config.defences),
+        *(f"seed_{seed}" for seed in config.seeds),
+        *(f"claim_{name}" for name in config.claims),
+        *(f"attack_{name}" for name in config.ensembles),
+        *config.targets,
+    ]
+    assert set(part_targets(config, PROJECT / "config" / "claims.yaml")) >= set(names)
+    assert not found & set(names)
+
+
+def test_a_figure_takes_the_job_that_draws_it(plan):
+    rules = {job.rule for job in plan("smoke", "figure_worst_case")}
+    assert {"figure_worst_case", "draw_figures", "tabulate_metrics"} <= rules
+    assert not rules & {"draw_examples", "write_report", "judge_claims"}
 
 
 def test_targets_change_no_job(plan, clone):
@@ -535,8 +640,8 @@ def stages(clone) -> dict[tuple[str, str], Any]:
     with Repo(str(clone)) as repo:
         found = {}
         for stage in repo.index.stages:
-            group, _, study = stage.name.partition("@")
-            found[study, group.removeprefix("real_")] = stage
+            phase, study = phase_and_study(stage.name)
+            found[study, phase] = stage
         return found
 
 
@@ -549,7 +654,7 @@ def covered(path: str, tops: set[str]) -> bool:
 
 
 def test_every_study_has_a_stage_for_each_phase(stages):
-    assert set(stages) >= {(study, phase) for study in STUDIES for phase in PHASES}
+    assert set(stages) == {(study, phase) for study in STUDIES for phase in ("jobs", *PHASES)}
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -569,9 +674,7 @@ def test_stages_say_what_the_graph_does(plan, stages, clone, study, phase):
     }
     read = {file for job in jobs for file in job.inputs} - made
     assert {file for file in read if not covered(file, dependencies)} == set(), "read, not in deps"
-    code = {"Snakefile", "requirements.lock", "src/mmrobust", "workflow/rules"}
-    assert code <= dependencies
-    for dependency in dependencies - code:
+    for dependency in dependencies:
         assert any(covered(file, {dependency}) for file in read), f"nothing reads {dependency}"
 
 
@@ -583,16 +686,35 @@ def test_every_output_belongs_to_one_stage(plan, stages, clone, study):
             assert sum(covered(file, tops) for tops in outs) == 1, file
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_what_jobs_are_planned_from_is_what_their_digests_depend_on(stages, clone, study):
+    stage = stages[study, "jobs"]
+    config = f"config/{study}.yaml"
+    assert stage.cmd == f"python -m mmrobust write-jobs --configfile {config}"
+    planned_from = {"Snakefile", "notebooks", "requirements.lock", "src/mmrobust", "workflow/rules"}
+    assert paths(stage.deps, clone) == {config, *planned_from}
+    assert paths(stage.outs, clone) == {str(digests_path(study))}
+    assert not stage.frozen
+
+
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("study", STUDIES)
-def test_stages_call_snakemake_for_their_phase_and_depend_on_their_study(stages, study, phase):
+def test_stages_call_snakemake_for_their_phase_and_depend_on_their_study(
+    stages, clone, study, phase
+):
     stage = stages[study, phase]
     config = f"config/{study}.yaml"
     assert stage.cmd == f"snakemake --cores all --configfile {config} -- {phase}"
     known = yaml.safe_load((PROJECT / config).read_text())
-    keys = [key for dep in stage.deps if hasattr(dep, "params") for key in dep.params]
-    assert keys
-    assert set(keys) <= set(known)
+    keys = {
+        os.path.relpath(dep.fs_path, clone): dep.params
+        for dep in stage.deps
+        if hasattr(dep, "params")
+    }
+    assert keys.pop(str(digests_path(study))) == [phase]
+    assert list(keys) == [config]
+    assert keys[config]
+    assert set(keys[config]) <= set(known)
     assert all(out.persist for out in stage.outs)
     is_table = [out for out in stage.outs if out.metric or str(out).endswith(".csv")]
     assert not any(out.use_cache for out in is_table)
@@ -612,7 +734,7 @@ def test_what_is_not_ours_to_pass_on_is_not_pushed(stages, study, clone):
     private = {f"data/processed/{study}", *shown}
     for phase in PHASES:
         stage = stages[study, phase]
-        assert stage.frozen is not redistributable
+        assert stage.frozen is not (study in ("scenes", "smoke"))
         for out in stage.outs:
             path = os.path.relpath(out.fs_path, clone)
             if path in private:
