@@ -9,6 +9,7 @@ help costs no torch.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -340,6 +341,23 @@ def why(
     from mmrobust.pipeline.why import why as explained
 
     for line in explained(configfile, target):
+        print(line)
+
+
+@app.command()
+def plan(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Files or rules; the whole study if left out.")
+    ] = None,
+    configfile: Configfile = Path("config/scenes.yaml"),
+    cores: Annotated[int | None, typer.Option(help="Cores; all if left out.", min=1)] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs.", min=0)] = 1,
+) -> None:
+    """Say which jobs and cells a run would make, and how long it may take; nothing is run."""
+    from mmrobust.pipeline.plan import plan as planned
+
+    cores = cores or len(os.sched_getaffinity(0))
+    for line in planned(configfile, targets or (), cores=cores, gpus=gpus):
         print(line)
 
 

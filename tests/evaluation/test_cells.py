@@ -306,7 +306,9 @@ def test_the_store_keeps_cells_of_some_items(tmp_path: Path, build: Callable[...
     store = CellStore(tmp_path)
     cell, inputs = build([1, 7, 10]), {"attack": "sga", "items": 3}
     assert store.get(inputs) is None
-    store.put(inputs, cell, pd.DataFrame(columns=SCHEMA.names))
+    store.put(inputs, cell, pd.DataFrame(columns=SCHEMA.names), seconds=1.5)
+    assert store.seconds(inputs) == 1.5
+    assert store.seconds({**inputs, "other": 1}) is None
     found = store.get(inputs)
     assert found is not None
     assert found[0].record == cell.record

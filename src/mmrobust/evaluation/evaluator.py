@@ -48,7 +48,8 @@ class Evaluator:
     Attributes:
         cells: by name.
         examples: of each attack.
-        seconds: how long each cell took that was not in the store.
+        computed: names of the cells that were not in the store.
+        seconds: how long each cell took when it was computed; of those of which it is known.
     """
 
     def __init__(self, cfg: Section, folders: Folders) -> None:
@@ -56,6 +57,7 @@ class Evaluator:
         self.keys = CellKeys(cfg, folders)
         self.config, self.origin = self.keys.config, self.keys.origin
         self.store = CellStore(folders.work)
+        self.computed: list[str] = []
         self.seconds: dict[str, float] = {}
         self.cells: dict[str, Cell] = {}
         self.examples: dict[str, pd.DataFrame] = {}
@@ -77,10 +79,13 @@ class Evaluator:
         inputs = self.keys.inputs(name)
         found = self.store.get(inputs)
         if found is None:
+            self.computed.append(name)
             started = time.monotonic()
             found = compute()
-            self.store.put(inputs, *found)
-            self.seconds[name] = round(time.monotonic() - started, 2)
+            self.store.put(inputs, *found, seconds=round(time.monotonic() - started, 2))
+        took = self.store.seconds(inputs)
+        if took is not None:
+            self.seconds[name] = took
         return found
 
     # Models, loaded once and only if a cell has to be computed

@@ -35,7 +35,11 @@ def evaluate_model(cfg: Section, folders: Folders) -> None:
     for name, examples in evaluation.examples.items():
         if folders.examples is not None:
             write_examples(folders.examples / f"{name}.parquet", examples)
-    facts.write(folders.cells / "run.json", cell_seconds=evaluation.seconds)
+    facts.write(
+        folders.cells / "run.json",
+        cells_computed=evaluation.computed,
+        cell_seconds=evaluation.seconds,
+    )
 
 
 def evaluate_cell(cfg: Section, folders: Folders, *, cell: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmrobust.artifacts import digest
+from mmrobust.artifacts import digest, read_json, write_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import Cell, read_cell, write_cell
 from mmrobust.example_records import read_examples, write_examples
@@ -39,8 +39,16 @@ class CellStore:
         except UserError:
             return None
 
-    def put(self, inputs: Any, cell: Cell, examples: pd.DataFrame) -> None:
+    def seconds(self, inputs: Any) -> float | None:
+        """How long the stored cell took to compute; None if nothing says so."""
+        try:
+            return float(read_json(self.path(inputs).with_name("seconds.json")))
+        except UserError:
+            return None
+
+    def put(self, inputs: Any, cell: Cell, examples: pd.DataFrame, *, seconds: float) -> None:
         """Keep a cell; the record comes last, so a cell with a record is whole."""
         path = self.path(inputs)
+        write_json(path.with_name("seconds.json"), seconds)
         write_examples(path.with_name("examples.parquet"), examples)
         write_cell(path, cell)
