@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mmrobust.errors import UserError
+from mmrobust.gpu_slots import one_gpu
 
 app = typer.Typer(
     add_completion=False,
@@ -31,6 +33,11 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"--cfg: not valid JSON ({error})") from None
+
+
+def _device(section: Any) -> AbstractContextManager[None]:
+    """A GPU of its own for a verb that computes on one."""
+    return one_gpu(section.get("device", "cpu"))
 
 
 Cfg = Annotated[str, typer.Option(help="Part of the study's configuration, as JSON.")]
@@ -86,7 +93,8 @@ def augment_data(cfg: Cfg, data: Data, out: Out, work: Work) -> None:
     """Make further captions or pictures of the training items; a killed run goes on."""
     from mmrobust.augment import run
 
-    run.augment_data(_json(cfg), data=data, out=out, work=work)
+    with _device(section := _json(cfg)):
+        run.augment_data(section, data=data, out=out, work=work)
 
 
 @app.command()
@@ -100,7 +108,8 @@ def measure_augmentation(
     """Measure how aligned, diverse and in distribution an augmented set is."""
     from mmrobust.augment import measure
 
-    measure.measure_augmentation(_json(cfg), data=data, augmented=augmented, judge=judge, out=out)
+    with _device(section := _json(cfg)):
+        measure.measure_augmentation(section, data=data, augmented=augmented, judge=judge, out=out)
 
 
 @app.command()
@@ -136,7 +145,8 @@ def train_masked_lm(cfg: Cfg, data: Data, out: Out) -> None:
     """Train, or fetch, the masked language model that guides attacks on captions."""
     from mmrobust.training import masked_lm
 
-    masked_lm.train_masked_lm(_json(cfg), data=data, out=out)
+    with _device(section := _json(cfg)):
+        masked_lm.train_masked_lm(section, data=data, out=out)
 
 
 @app.command()
@@ -160,16 +170,17 @@ def train_model(
     """Train one defence with one seed; a killed run goes on where its last state was."""
     from mmrobust.training import run
 
-    run.train_model(
-        _json(cfg),
-        data=data,
-        tokenizer=tokenizer,
-        initial=initial,
-        augmented=dict(_named_folder("--augmented", value) for value in augmented or ()),
-        out=out,
-        work=work,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    with _device(section := _json(cfg)):
+        run.train_model(
+            section,
+            data=data,
+            tokenizer=tokenizer,
+            initial=initial,
+            augmented=dict(_named_folder("--augmented", value) for value in augmented or ()),
+            out=out,
+            work=work,
+            checkpoint_seconds=checkpoint_seconds,
+        )
 
 
 @app.command()
@@ -196,7 +207,8 @@ def evaluate_model(
         examples=examples,
         work=work,
     )
-    run.evaluate_model(_json(cfg), folders)
+    with _device(section := _json(cfg)):
+        run.evaluate_model(section, folders)
 
 
 @app.command()
@@ -222,7 +234,8 @@ def evaluate_cell(
         cells=cells,
         work=work,
     )
-    run.evaluate_cell(_json(cfg), folders, cell=cell)
+    with _device(section := _json(cfg)):
+        run.evaluate_cell(section, folders, cell=cell)
 
 
 def _named_folder(option: str, value: str) -> tuple[str, Path]:
