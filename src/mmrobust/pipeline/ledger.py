@@ -25,8 +25,6 @@ from mmrobust.pipeline.jobs import phase_and_study, renew_jobs
 from mmrobust.pipeline.proof import config_refusal, jobs_of, stage_refusal
 from mmrobust.pipeline.touched import mark_touched
 
-SOURCE = Path(__file__).parents[2]
-
 LOADED = time.time()
 """When the run began; Snakemake's file is read, and jobs are planned, after that."""
 
@@ -100,7 +98,8 @@ def record_stages(workflow: Any) -> Iterator[str]:
     """
     from dvc.repo import Repo  # 1 s, spent only where something is recorded
 
-    edited = edited_modules(workflow.globals.get("CODE", {}).values(), source=SOURCE)
+    source = Path(workflow.basedir) / "src"
+    edited = edited_modules(workflow.globals.get("CODE", {}).values(), source=source)
     if edited:
         yield f"nothing recorded: {edited[0]} was edited after the run had begun; run again"
         return
