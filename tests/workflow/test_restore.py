@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,25 +14,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import git
 from mmrobust.errors import UserError
 from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.pipeline.in_step import out_of_step
+from mmrobust.pipeline.jobs import PHASES
 from mmrobust.pipeline.restore import restore
 from mmrobust.pipeline.why import why
 
 pytestmark = pytest.mark.workflow
 
 CONFIG = Path("config/smoke.yaml")
-STAGES = [f"{phase}@smoke" for phase in ("data", "augmentation", "models", "evaluation", "report")]
+STAGES = [f"{phase}@smoke" for phase in PHASES]
 AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-MADE_OF_CELLS = {
-    "tabulate_metrics",
-    "judge_claims",
-    "draw_figures",
-    "draw_examples",
-    "write_report",
-}
+MADE_OF_CELLS = (
+    *("tabulate_metrics", "judge_claims"),
+    *("draw_figures", "draw_examples", "write_report"),
+)
 DEFENCES = ("standard", "tecoa", "mat", "mat_plus", "mat_plus_misaligned_0p5")
 
 
@@ -64,11 +62,20 @@ def changed(restored, tmp_path, monkeypatch) -> Path:
     return copy
 
 
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
 def stale() -> Counter[tuple[str, str]]:
     """Rules and defences of the jobs that would run."""
     with planned_workflow(CONFIG) as workflow:
         jobs = [job for job in workflow.dag.needrun_jobs() if job.output]
         return Counter((job.rule.name, job.wildcards_dict.get("defence", "")) for job in jobs)
+
+
+def add_to(module: Path) -> None:
+    module.write_text(f"{module.read_text()}\nADDED = 1\n")
 
 
 def edit(path: str, old: str, new: str) -> None:
@@ -111,7 +118,7 @@ def test_a_changed_parameter_reruns_what_is_told_it(changed):
 
 
 def test_a_changed_module_reruns_what_imports_or_selects_it(changed):
-    edit("src/mmrobust/training/mat.py", "from __future__", "ADDED = 1\nfrom __future__")
+    add_to(Path("src/mmrobust/training/mat.py"))
     mat = ("mat", "mat_plus", "mat_plus_misaligned_0p5")
     assert stale() == Counter(
         [(rule, name) for name in mat for rule in ("train_model", "evaluate_model")]
@@ -154,9 +161,7 @@ def test_a_new_defence_runs_alone(changed):
     [
         lambda: edit("src/mmrobust/training/mat.py", "\n\n\n", "\n\n\n# A comment.\n"),
         lambda: edit("src/mmrobust/training/mat.py", '"""', '"""Said otherwise: '),
-        lambda: edit(
-            "workflow/rules/models.smk", "rule train_model", "# Comment.\nrule train_model"
-        ),
+        lambda: edit("workflow/rules/models.smk", "rule train_model", "# Said.\nrule train_model"),
         lambda: [os.utime(path) for path in Path().rglob("*") if path.is_file()],
         lambda: Path("src/mmrobust/attacks/of_nobody.py").write_text("ADDED = 1\n"),
     ],
@@ -170,13 +175,11 @@ def test_what_changes_no_result_reruns_nothing(changed, change: Callable[[], obj
 
 def test_what_is_not_in_step_is_not_restored(changed):
     shutil.rmtree(".snakemake/metadata")
-    edit("src/mmrobust/training/mat.py", "from __future__", "ADDED = 1\nfrom __future__")
-    told = (
-        r"smoke can't be restored, for dvc\.lock is not in step .*workflow/jobs/smoke\.json: models"
-    )
+    add_to(Path("src/mmrobust/training/mat.py"))
+    told = r"smoke can't be restored, for dvc\.lock is not in step .*jobs/smoke\.json: models"
     with pytest.raises(UserError, match=told):
         restore(CONFIG)
-    assert not Path(".snakemake/metadata").exists()
+    assert list(Path(".snakemake/metadata").iterdir()) == []
 
 
 def test_other_bytes_than_those_on_record_are_not_restored(changed):
@@ -222,7 +225,8 @@ def test_the_ledger_is_told_out_of_step_without_data(changed):
     [
         (
             lambda lock: lock["stages"].pop("models@smoke"),
-            "models@smoke: has no entry in dvc.lock; run `snakemake --configfile config/smoke.yaml`",
+            "models@smoke: has no entry in dvc.lock; "
+            "run `snakemake --configfile config/smoke.yaml`",
         ),
         (
             lambda lock: lock["stages"]["data@smoke"]["outs"][0].update(md5=f"{0:032}.dir"),
@@ -260,7 +264,7 @@ def test_code_of_another_time_is_seen_by_dvc(changed, tool):
     """Also under an old time: Snakemake gets the fingerprint, and DVC the digest of the jobs."""
     module = Path("src/mmrobust/data/scenes/render.py")
     before = module.stat()
-    edit(str(module), "from __future__", "ADDED = 1\nfrom __future__")
+    add_to(module)
     os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
     done = tool("dvc", "repro", "data@smoke", cwd=changed, PYTHONPATH=str(changed / "src"))
     assert "Running stage 'jobs@smoke'" in done.stdout

@@ -6,9 +6,10 @@ Nothing in them tells a touched file from one that was made, so it is noted here
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
+
+from mmrobust.artifacts import read_json, write_json
 
 NOTE = Path(".snakemake/touched.json")
 
@@ -16,15 +17,14 @@ NOTE = Path(".snakemake/touched.json")
 def mark_touched(files: Iterable[str]) -> None:
     """Note that some files were touched, at the time that they have now."""
     times = {str(file): _time(file) for file in files if Path(file).exists()}
-    NOTE.parent.mkdir(exist_ok=True)
-    NOTE.write_text(json.dumps({**_noted(), **times}), encoding="utf-8")
+    write_json(NOTE, {**_noted(), **times})
 
 
 def unmark_touched(files: Iterable[str]) -> None:
     """Forget that some files were touched: their bytes are known to be those on record."""
     kept = {file: time for file, time in _noted().items() if file not in {*map(str, files)}}
     if NOTE.exists():
-        NOTE.write_text(json.dumps(kept), encoding="utf-8")
+        write_json(NOTE, kept)
 
 
 def is_touched(file: str) -> bool:
@@ -39,5 +39,5 @@ def _time(file: str) -> int:
 def _noted() -> dict[str, int]:
     if not NOTE.exists():
         return {}
-    noted: dict[str, int] = json.loads(NOTE.read_text(encoding="utf-8"))
+    noted: dict[str, int] = read_json(NOTE)
     return noted
