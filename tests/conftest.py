@@ -114,6 +114,16 @@ def tool() -> Run:
 
 
 @pytest.fixture(scope="session")
+def run_git() -> Callable[..., str]:
+    """Run git in a folder; commits are by nobody in particular."""
+
+    def run(folder: Path, *arguments: str) -> str:
+        return git(folder, "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Make a clone of a commit of everything that is here now, under a name."""
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,6 @@ pytestmark = pytest.mark.workflow
 
 CONFIG = Path("config/smoke.yaml")
 STAGES = [f"{phase}@smoke" for phase in PHASES]
-AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
 MADE_OF_CELLS = (
     *("tabulate_metrics", "judge_claims"),
     *("draw_figures", "draw_examples", "write_report"),
@@ -34,20 +32,20 @@ DEFENCES = ("standard", "tecoa", "mat", "mat_plus", "mat_plus_misaligned_0p5")
 
 
 @pytest.fixture(scope="module")
-def pushed(smoke_run, tmp_path_factory, tool) -> Path:
+def pushed(smoke_run, tmp_path_factory, tool, run_git) -> Path:
     """A repository whose smoke study was run, recorded, committed and pushed to a remote."""
     folder = tmp_path_factory.mktemp("pushed")
     clone = Path(shutil.copytree(smoke_run[0], folder / "clone", symlinks=True))
     tool("dvc", "remote", "add", "--default", "store", str(folder / "remote"), cwd=clone)
-    git(clone, *AUTHOR, "commit", "--quiet", "--no-verify", "--all", "--message", "Record")
+    run_git(clone, "commit", "--quiet", "--no-verify", "--all", "--message", "Record")
     tool("dvc", "push", *STAGES, cwd=clone)
     return clone
 
 
 @pytest.fixture(scope="module")
-def restored(pushed, tmp_path_factory) -> Path:
+def restored(pushed, tmp_path_factory, run_git) -> Path:
     clone = tmp_path_factory.mktemp("restored") / "clone"
-    git(pushed, "clone", "--quiet", str(pushed), str(clone))
+    run_git(pushed, "clone", "--quiet", str(pushed), str(clone))
     with contextlib.chdir(clone):
         told = restore(CONFIG)
     assert told == f"smoke is as it was recorded: {', '.join(STAGES)}"
@@ -60,11 +58,6 @@ def changed(restored, tmp_path, monkeypatch) -> Path:
     copy = Path(shutil.copytree(restored, tmp_path / "clone", symlinks=True))
     monkeypatch.chdir(copy)
     return copy
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def stale() -> Counter[tuple[str, str]]:
@@ -84,11 +77,11 @@ def edit(path: str, old: str, new: str) -> None:
     Path(path).write_text(text.replace(old, new, 1))
 
 
-def test_after_it_a_run_does_nothing(restored, tool):
+def test_after_it_a_run_does_nothing(restored, tool, run_git):
     done = tool("snakemake", "--cores", "1", "--configfile", str(CONFIG), cwd=restored)
     assert "Nothing to be done" in done.stdout
     assert tool("dvc", "status", *STAGES, cwd=restored).stdout.endswith("up to date.\n")
-    assert git(restored, "status", "--porcelain") == ""
+    assert run_git(restored, "status", "--porcelain") == ""
 
 
 def test_it_is_what_was_pushed(pushed, restored):
@@ -182,11 +175,11 @@ def test_what_is_not_in_step_is_not_restored(changed):
     assert list(Path(".snakemake/metadata").iterdir()) == []
 
 
-def test_other_bytes_than_those_on_record_are_not_restored(changed):
+def test_other_bytes_than_those_on_record_are_not_restored(changed, run_git):
     path = Path("results/smoke/tokenizer.json")
     path.write_text("{}")
     shutil.rmtree(".dvc/cache")
-    git(changed, "remote", "remove", "origin")
+    run_git(changed, "remote", "remove", "origin")
     Path(".dvc/config").write_text("[core]\n    analytics = false\n")
     with pytest.raises(UserError, match="there is no DVC remote to fetch it from"):
         restore(CONFIG)
@@ -260,7 +253,7 @@ def test_an_edited_table_or_notebook_is_told(changed):
     assert "report@smoke: notebooks was edited since it was recorded" in out_of_step(["smoke"])
 
 
-def test_code_of_another_time_is_seen_by_dvc(changed, tool):
+def test_code_of_another_time_is_seen_by_dvc(changed, tool, run_git):
     """Also under an old time: Snakemake gets the fingerprint, and DVC the digest of the jobs."""
     module = Path("src/mmrobust/data/scenes/render.py")
     before = module.stat()
@@ -271,7 +264,7 @@ def test_code_of_another_time_is_seen_by_dvc(changed, tool):
     assert "Running stage 'data@smoke'" in done.stdout
     assert "rule prepare_data" in done.stdout
     assert tool("dvc", "status", "data@smoke", cwd=changed).stdout.endswith("up to date.\n")
-    assert git(changed, "diff", "--name-only").split() == [
+    assert run_git(changed, "diff", "--name-only").split() == [
         "dvc.lock",
         str(module),
         "workflow/jobs/smoke.json",

@@ -51,7 +51,8 @@ def plan(configfile: Path, targets: Collection[str], *, cores: int, gpus: int = 
     past = PastRuns(study)
     with planned_workflow(configfile, targets) as workflow:
         dag = workflow.dag
-        every = [job for level in dag.toposorted() for job in level if job.output]
+        levels = [sorted(level, key=job_name) for level in dag.toposorted()]
+        every = [job for level in levels for job in level if job.output]
         planned = [_planned(job, dag, past) for job in every if dag.needrun(job)]
         tasks = [_task(of, dag) for of in planned]
     if not planned:

@@ -30,7 +30,7 @@ def why(configfile: Path, target: str) -> list[str]:
     """
     with planned_workflow(configfile, [target]) as workflow:
         dag = workflow.dag
-        in_order = [job for level in dag.toposorted() for job in level]
+        in_order = [job for level in dag.toposorted() for job in sorted(level, key=job_name)]
         jobs = [job for job in in_order if dag.needrun(job) and job.output]
         if not jobs:
             return [f"{target} is up to date"]
