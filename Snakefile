@@ -34,6 +34,13 @@ onstart:
     keep_notes(CODE)
 
 
+onerror:
+    logger.error(
+        "What is there of the study, with the rest marked as missing: "
+        f"`python -m mmrobust report-so-far --configfile {CONFIGFILE}`"
+    )
+
+
 onsuccess:
     record_run(workflow, parts=PARTS)
 

@@ -375,6 +375,14 @@ def plan(
 
 
 @app.command()
+def report_so_far(configfile: Configfile = Path("config/scenes.yaml")) -> None:
+    """Write a report of what is there of a study, with the rest marked as missing."""
+    from mmrobust.pipeline.so_far import report_so_far as written
+
+    print(written(configfile))
+
+
+@app.command()
 def record(configfile: Configfile = Path("config/scenes.yaml")) -> None:
     """Record in `dvc.lock` what is there of a study, if it is proved; nothing is run."""
     from mmrobust.pipeline.ledger import record as recorded

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mmrobust.pipeline.plan import plan
+from mmrobust.pipeline.so_far import report_so_far
 
 pytestmark = pytest.mark.workflow
 
@@ -146,3 +147,27 @@ def test_an_experiment_reruns_what_its_parameter_changes(changed, tool, run_git)
     assert "<title>Another" in Path("results/smoke/report.html").read_text()
     lock = yaml.safe_load(Path("dvc.lock").read_text())
     assert lock["stages"]["report@smoke"]["params"][str(CONFIG)]["title"] == "Another"
+
+
+def test_what_fails_leaves_the_rest_usable_and_the_report_marks_it(changed, tool):
+    """A defence that can't be trained: others are kept and shown, and nothing stale is."""
+    config = yaml.safe_load(CONFIG.read_text())
+    mat = config["defences"]["mat"]
+    config["defences"]["broken"] = {**mat, "training": {**mat["training"], "items": 100_000}}
+    config["attacks"]["pgd"]["steps"] = 4
+    CONFIG.write_text(yaml.safe_dump(config, sort_keys=False))
+    targets = ["results/smoke/models/broken/seed0/model.json"]
+    failed = tool("snakemake", *SMOKE, "--", *targets, cwd=changed, check=False)
+    assert failed.returncode != 0
+    assert "training.items" in failed.stdout
+    assert f"`python -m mmrobust report-so-far --configfile {CONFIG}`" in failed.stdout
+    tool("snakemake", *SMOKE, "--", str(CELLS / "pgd.json"), cwd=changed)
+    assert report_so_far(CONFIG) == "12 of 72 cells are there: results/smoke/so_far/report.html"
+    page = Path("results/smoke/so_far/report.html").read_text()
+    assert "Smoke test (so far: 12 of 72 cells)" in page
+    assert "missing" in page
+    with Path("results/smoke/so_far/metrics.csv").open(newline="") as stream:
+        assert {row["defence"] for row in csv.DictReader(stream)} == {"mat"}
+    with Path("results/smoke/so_far/claims.csv").open(newline="") as stream:
+        assert {row["verdict"] for row in csv.DictReader(stream)} == {"missing"}
+    assert Path("results/smoke/so_far/figures/recall_by_defence.png").stat().st_size > 10_000

@@ -1,5 +1,6 @@
 """What all rules share: the study that was asked for, and what every job's shell starts with."""
 
+import os
 import re
 import shlex
 import sys
@@ -31,6 +32,8 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 STUDY = study.study
+# As the command line takes it, from here.
+CONFIGFILE = os.path.relpath(workflow.configfiles[0])
 
 # Jobs of a cluster read this file too.
 if workflow.is_main_process:
