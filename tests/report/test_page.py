@@ -153,6 +153,21 @@ def test_the_main_gallery_size_makes_the_headline_and_comes_first(
     assert first < text.index("galleries of 2,000 images")
 
 
+def test_the_headline_is_of_those_measured_where_some_are_missing(
+    made_up: ModuleType, tmp_path: Path
+) -> None:
+    rows = made_up.metric_rows()
+    made_up.write_metrics(tmp_path / "metrics.csv", rows)
+    more = {**made_up.config()["defences"], "fare": {"method": "fare"}}
+    text = report(made_up, tmp_path, defences=more).text
+    assert "MAT keeps the most of those measured, 49.6 %" in text
+    one = [row for row in rows if row["defence"] == "mat"]
+    made_up.write_metrics(tmp_path / "metrics.csv", one)
+    text = report(made_up, tmp_path).text
+    assert "MAT keeps the most" not in text
+    assert re.search(r"Under [\w ]+, MAT keeps \d", text)
+
+
 def test_the_page_needs_nothing_but_itself(html: str) -> None:
     page = Page(html)
     assert not page.all("script")

@@ -55,10 +55,10 @@ def report_so_far(configfile: Path) -> str:
     _linked(done, results, folder)
     (folder / "figures").mkdir()
     _tabulated(told, folder)
-    for notebook in sorted(notebooks):
-        _drawn(Path(notebook), told, folder)
     cfg = json.loads(told["write_report"]["cfg"])
     cfg["title"] += f" (so far: {len(here)} of {len(cells)} cells)"
+    for notebook in sorted(notebooks):
+        _drawn(Path(notebook), cfg["title"], told["draw_figures"]["parts"], folder)
     manifest = Path("data/processed", study, "manifest.json")
     write_report(cfg, folder, folder / "report.html", manifest=manifest)
     return f"{len(here)} of {len(cells)} cells are there: {folder / 'report.html'}"
@@ -107,18 +107,17 @@ def _tabulated(told: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
         tabulate_augmentations(cfg, measured=measured, out=folder / "augmentations.csv")
 
 
-def _drawn(notebook: Path, told: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+def _drawn(notebook: Path, title: str, parts: str, folder: Path) -> None:
     import papermill  # seconds
 
-    about = told["draw_figures"]
     papermill.execute_notebook(
         str(notebook),
         str(folder / "figures" / notebook.name),
         parameters={
             "results": str(folder),
             "out_dir": str(folder / "figures"),
-            "title": about["title"],
-            **json.loads(about["parts"]),
+            "title": title,
+            **json.loads(parts),
         },
         kernel_name="python3",
         cwd=".",

@@ -137,6 +137,10 @@ def _sentence(attack: str, tiles: list[Tile]) -> str:
     }
     if defended:
         best = max(defended, key=lambda name: defended[name])
-        keeps = f"{label(best)} keeps the most, {percent(defended[best])} %"
+        others = len([name for name in first if name != BASELINE]) > len(defended)
+        most = "the most of those measured, " if others else "the most, "
+        keeps = (
+            f"{label(best)} keeps {most if len(defended) > 1 else ''}{percent(defended[best])} %"
+        )
         parts.append(keeps if parts else f"Under {label(attack)}, {keeps}")
     return "; ".join(parts) + "." if parts else ""
