@@ -6,12 +6,21 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from mmrobust.disk import make_folder, missing, told_clearly
 from mmrobust.errors import UserError
+
+AGAIN = "delete it and run again"
+"""What to do about a broken artifact: the pipeline makes what is missing."""
+
+_HELD: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("held", default=None)
+"""Temporary files that wait for the end of a `together`, with what they become."""
 
 
 @contextlib.contextmanager
@@ -19,21 +28,85 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` if the block succeeds and vanishes if not.
 
     The temporary file lies in the same folder, so that the rename is atomic.
+
+    Raises:
+        UserError: the disk refuses; all other errors of the block pass.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}"
-    )
-    os.close(handle)
-    temporary = Path(name)
+    make_folder(path.parent)
+    held = _HELD.get()
+    with told_clearly(path):
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}"
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _publish_mode(temporary)
+            if held is None:
+                temporary.replace(path)
+            else:
+                held.append((temporary, path))
+        finally:
+            if held is None or (temporary, path) not in held:
+                temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Hold back what is replaced inside: at the end all of it appears, in its order, or nothing.
+
+    Renames need no space, so a disk that fills up leaves the old files as they were.
+    """
+    held: list[tuple[Path, Path]] = []
+    outer = _HELD.set(held)
     try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; artifacts are not
-        temporary.replace(path)
+        yield
+        for temporary, path in held:
+            with told_clearly(path):
+                temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _HELD.reset(outer)
+        for temporary, _ in held:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def building(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `out` to build in; it is gone afterwards.
+
+    Its name is fixed, so that what a killed run left there is swept by the next.
+    """
+    folder = out.parent / f".{out.name}.part"
+    with told_clearly(out):
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_built(folder: Path, out: Path, names: Sequence[str]) -> None:
+    """Move files of a built folder to `out`; nothing loads without the last.
+
+    Its old version goes first and the new one comes last: a killed run leaves none, so that a
+    mixture of two versions never loads.
+    """
+    for name in names:
+        make_folder((out / name).parent)
+        _publish_mode(folder / name)
+    with told_clearly(out):
+        (out / names[-1]).unlink(missing_ok=True)
+        for name in names:
+            (folder / name).replace(out / name)
+
+
+def _publish_mode(path: Path) -> None:
+    """Let others read a file; `mkstemp` and some libraries make private ones."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,9 +130,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: file is missing") from None
+        raise missing(path, "run again and it is made") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+        raise UserError(f"{path}: not valid JSON ({error}); {AGAIN}") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mmrobust.disk import refusal
 from mmrobust.errors import UserError
 from mmrobust.gpu_slots import one_gpu
 
@@ -439,9 +440,12 @@ def write_schema(out: Out = Path("src/mmrobust/study.schema.json")) -> None:
 
 
 def main() -> None:
-    """Run a verb; bad input ends in one line and status 2."""
+    """Run a verb; bad input, and what the disk refuses, ends in one line and status 2."""
     try:
         app()
-    except UserError as error:
-        print(f"mmrobust: error: {error}", file=sys.stderr)
+    except Exception as error:
+        told = error if isinstance(error, UserError) else refusal(error)
+        if told is None:
+            raise
+        print(f"mmrobust: error: {told}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -11,23 +11,23 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from mmrobust.artifacts import read_json
+from mmrobust.artifacts import building, move_built, read_json
 from mmrobust.augment import measure
 from mmrobust.augment.measure import counted_numbers, measure_augmentation
 from mmrobust.augment.over_items import OverItems
 from mmrobust.augment.run import augment_data
 from mmrobust.config import build
 from mmrobust.data.augmented import (
+    FILES,
     Augmented,
     load_augmented,
     open_images,
-    publish_augmented,
     train_digests,
+    write_augmented,
 )
 from mmrobust.data.prepared import (
     Lexicon,
     Split,
-    building,
     load_split,
     one_image_positives,
     write_prepared,
@@ -96,8 +96,9 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(out: Path, augmented: Augmented) -> None:
     with building(out) as folder:
         with open_images(folder, augmented.images.shape) as stream:
-            augmented.images.tofile(stream)
-        publish_augmented(folder, out, augmented)
+            stream.write(augmented.images.tobytes())
+        write_augmented(folder, augmented)
+        move_built(folder, out, FILES)
 
 
 def write_set(out: Path, data: Path, *, captions: Sequence[str], images: np.ndarray) -> None:

@@ -12,19 +12,20 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from mmrobust.artifacts import building, move_built
 from mmrobust.augment.base import Made
 from mmrobust.augment.chunks import Job, Pass, first_captions, make_chunks, passes_over
 from mmrobust.data.augmented import (
+    FILES,
     UNKNOWN,
     Augmented,
     load_images,
     open_images,
-    publish_augmented,
     train_digests,
+    write_augmented,
 )
 from mmrobust.data.prepared import (
     Split,
-    building,
     load_manifest,
     load_split,
     one_image_positives,
@@ -66,8 +67,9 @@ def augment_data(cfg: Mapping[str, Any], *, data: Path, out: Path, work: Path) -
         for one in make_chunks(job, missing, workers=entry.get("workers", 1)):
             bar.update(one.size)
     with building(out) as folder:
-        publish_augmented(folder, out, gather(job, split, folder))
-    facts.write(out / "run.json")
+        write_augmented(folder, gather(job, split, folder))
+        facts.write(folder / "run.json")
+        move_built(folder, out, ("run.json", *FILES))
 
 
 def gather(job: Job, split: Split, folder: Path) -> Augmented:
@@ -143,7 +145,7 @@ def _of_pictures(
         for one in passes:
             made = job.load(one)
             pictures = np.asarray(made.values)
-            pictures.tofile(stream)
+            stream.write(np.ascontiguousarray(pictures).data)  # `tofile` hides that a disk is full
             differ = pictures != split.images[one.start : one.stop]
             changed.append(differ.any(axis=(1, 2, 3)))
             true.append(np.full(one.size, UNKNOWN) if made.true is None else made.true)

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from mmrobust.disk import told_clearly
 from mmrobust.errors import UserError
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
@@ -56,19 +57,25 @@ def extract(path: Path, folder: Path) -> None:
     check_archive(path)
     part = folder.parent / f".{folder.name}.part"
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(part)
-        else:
-            with tarfile.open(path) as tar:
-                tar.extractall(part, filter="data")
-        part.rename(folder)
+        with told_clearly(folder):
+            _extract(path, part)
+            part.rename(folder)
     except _DAMAGED as error:
         raise UserError(f"{path}: cannot be unpacked to {folder} ({error})") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _extract(path: Path, folder: Path) -> None:
+    """Unpack an archive that was looked through."""
+    folder.mkdir(parents=True)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+    else:
+        with tarfile.open(path) as tar:
+            tar.extractall(folder, filter="data")
 
 
 def _check_member(path: Path, name: str, *, plain: bool) -> None:

@@ -80,10 +80,10 @@ def open_images(folder: Path, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def publish_augmented(folder: Path, out: Path, augmented: Augmented) -> None:
-    """Add all but the images to a built `folder`, which holds them, and move its files to `out`.
+def write_augmented(folder: Path, augmented: Augmented) -> None:
+    """Add all but the images to a built `folder`, which holds them.
 
-    The manifest comes last, and gets the digests of the other files.
+    The manifest gets the digests of the other files.
     """
     schema = SCHEMA.append(SHOWS) if SHOWS.name in augmented.items else SCHEMA
     table = pa.Table.from_pandas(augmented.items, schema=schema, preserve_index=False)
@@ -91,10 +91,6 @@ def publish_augmented(folder: Path, out: Path, augmented: Augmented) -> None:
     sp.save_npz(folder / POSITIVES, augmented.positives)
     digests = {name: sha256_file(folder / name) for name in FILES if name != MANIFEST}
     write_json(folder / MANIFEST, {**augmented.manifest, "sha256": digests})
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MANIFEST).unlink(missing_ok=True)
-    for name in FILES:
-        (folder / name).replace(out / name)
 
 
 def load_augmented(root: Path, *, data: Path) -> Augmented:

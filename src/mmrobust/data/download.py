@@ -17,6 +17,7 @@ from mmrobust.artifacts import write_json, write_text
 from mmrobust.data.archives import check_archive, extract, is_archive
 from mmrobust.data.raw import RawFiles, compare, file_facts, raw_needs, read_checksums
 from mmrobust.data.resuming import ResumingDownloader, Sleep
+from mmrobust.disk import make_folder, told_clearly
 from mmrobust.errors import UserError, unknown_name
 
 _SOURCE_KEYS = ("sha256", "unpack", "url")
@@ -126,12 +127,15 @@ def _fetch(
     if wanted is None:
         raise UserError(f"{name}: nothing to check it by; give `dataset.sources.{name}.sha256`")
     folder = raw_root / expected.dataset
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     downloader = ResumingDownloader(part=folder / f".{name}.part", sleep=sleep)
     # A part from an earlier run may be of an older file: then a second, fresh try is due.
     for last in (False, True) if downloader.part.exists() else (True,):
         try:
-            pooch.retrieve(source["url"], wanted, fname=name, path=folder, downloader=downloader)
+            with told_clearly(folder / name):
+                pooch.retrieve(
+                    source["url"], wanted, fname=name, path=folder, downloader=downloader
+                )
             break
         except ValueError as error:
             if last:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mmrobust.artifacts import building
 from mmrobust.data.file_tree import FileTree, open_tree
 from mmrobust.data.flickr8k_text import CAPTIONS, LISTS, check_listed, read_captions, read_lists
 from mmrobust.data.lexicon import WordPairs, build_lexicon
@@ -18,7 +19,6 @@ from mmrobust.data.prepared import (
     SPLITS,
     Lexicon,
     Split,
-    building,
     create_images,
     one_image_positives,
     publish,

@@ -8,10 +8,9 @@ Equal content gives equal bytes: no file holds a time, a path or a random order.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
+import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from mmrobust.artifacts import read_json, sha256_file, write_json
+from mmrobust.artifacts import building, move_built, read_json, sha256_file, write_json
 from mmrobust.errors import UserError, unknown_name
 
 SPLITS = ("train", "dev", "test")
@@ -113,29 +112,21 @@ def write_prepared(
         publish(folder, out, lexicon, facts | {"source_resolution": source_resolution})
 
 
-@contextlib.contextmanager
-def building(out: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `out` to build in; it is gone afterwards.
-
-    Its name is fixed, so that what a killed run left there is swept by the next.
-    """
-    folder = out.parent / f".{out.name}.part"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def create_images(folder: Path, split: str, n_images: int, image_size: int) -> np.memmap:
-    """New writable memory map uint8 (N, S, S, 3) at the place of the split's images."""
+    """New writable memory map uint8 (N, S, S, 3) at the place of the split's images.
+
+    Its place on the disk is taken at once: a disk that fills up under a memory map kills the
+    process without a word.
+    """
     path = folder / split / "images.npy"
     path.parent.mkdir()
     shape = (n_images, image_size, image_size, 3)
     if 0 in shape:
         raise UserError(f"split {split!r}: no images")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return images
 
 
 def write_labels(folder: Path, name: str, split: Split) -> None:
@@ -155,11 +146,7 @@ def write_labels(folder: Path, name: str, split: Split) -> None:
 
 
 def publish(folder: Path, out: Path, lexicon: Lexicon, facts: Mapping[str, object]) -> None:
-    """Add lexicon and manifest to a built `folder` and move its files to `out`.
-
-    The old manifest goes first and the new one comes last: a killed run leaves none, so that
-    a mixture of two versions never loads.
-    """
+    """Add lexicon and manifest to a built `folder` and move its files to `out`."""
     words = _lexicon_json(lexicon)
     _read_lexicon(words, f"{out}: lexicon")
     write_json(folder / LEXICON, words)
@@ -177,10 +164,7 @@ def publish(folder: Path, out: Path, lexicon: Lexicon, facts: Mapping[str, objec
         "sha256": {name: sha256_file(folder / name) for name in FILES if name != MANIFEST},
     }
     write_json(folder / MANIFEST, manifest)
-    (out / MANIFEST).unlink(missing_ok=True)
-    for name in FILES:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).replace(out / name)
+    move_built(folder, out, FILES)
 
 
 def load_manifest(root: Path) -> dict[str, Any]:

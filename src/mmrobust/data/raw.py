@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmrobust.artifacts import read_json, sha256_file, write_text
+from mmrobust.artifacts import read_json, replacing, sha256_file
 from mmrobust.data import DATASETS
+from mmrobust.disk import dangling, make_folder, told_clearly
 from mmrobust.errors import UserError
 from mmrobust.registry import resolve
 
@@ -59,6 +60,9 @@ class RawFiles:
         for name in self.names:
             here = self.find(folder, name)
             if not here:
+                broken = dangling(folder / name)
+                if broken:
+                    raise UserError(f"{folder / name}: {broken}; import it again")
                 parts = ", ".join(self.unpacked.get(name, ()))
                 instead = f" (nor, unpacked, {parts})" if parts else ""
                 raise UserError(f"{folder}: {name} is missing{instead}")
@@ -115,8 +119,9 @@ def import_data(
     if committed.exists() and committed.read_text() != text and not accept_new_checksums:
         compare(facts, read_checksums(committed), committed)
         raise UserError(f"{committed}: lists files that {source} lacks; {_remedy(dataset)}")
-    _link(found, raw_root / dataset)
-    write_text(committed, text)
+    with replacing(committed) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        _link(found, raw_root / dataset)
     for record in raw_root.glob(f"*/{SOURCES}"):
         recorded = read_json(record).get("files", {})
         if any(recorded.get(name, fact) != fact for name, fact in facts["files"].items()):
@@ -177,11 +182,12 @@ def _link(found: Mapping[str, Path], folder: Path) -> None:
     for place, target in targets.items():
         if place.exists() and not place.is_symlink() and place.resolve() != target:
             raise UserError(f"{place}: is in the way; move it, then import again")
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in folder.iterdir():
-        if place.is_symlink() and place not in targets:
-            place.unlink()
-    for place, target in targets.items():
-        if place.resolve() != target:
-            place.unlink(missing_ok=True)
-            place.symlink_to(target)
+    make_folder(folder)
+    with told_clearly(folder):
+        for place in folder.iterdir():
+            if place.is_symlink() and place not in targets:
+                place.unlink()
+        for place, target in targets.items():
+            if place.resolve() != target:
+                place.unlink(missing_ok=True)
+                place.symlink_to(target)

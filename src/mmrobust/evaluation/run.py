@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from mmrobust.artifacts import together
 from mmrobust.config import build
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import write_cell
@@ -30,16 +31,17 @@ def evaluate_model(cfg: Section, folders: Folders) -> None:
     """
     facts = RunFacts("evaluate-model")
     evaluation = _evaluated(cfg, folders)
-    for name, cell in flag_cells(evaluation.cells).items():
-        write_cell(folders.cells / f"{name}.json", cell)
-    for name, examples in evaluation.examples.items():
-        if folders.examples is not None:
-            write_examples(folders.examples / f"{name}.parquet", examples)
-    facts.write(
-        folders.cells / "run.json",
-        cells_computed=evaluation.computed,
-        cell_seconds=evaluation.seconds,
-    )
+    with together():
+        for name, cell in flag_cells(evaluation.cells).items():
+            write_cell(folders.cells / f"{name}.json", cell)
+        for name, examples in evaluation.examples.items():
+            if folders.examples is not None:
+                write_examples(folders.examples / f"{name}.parquet", examples)
+        facts.write(
+            folders.cells / "run.json",
+            cells_computed=evaluation.computed,
+            cell_seconds=evaluation.seconds,
+        )
 
 
 def evaluate_cell(cfg: Section, folders: Folders, *, cell: str) -> None:

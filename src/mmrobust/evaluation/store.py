@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmrobust.artifacts import digest, read_json, write_json
+from mmrobust.artifacts import digest, read_json, together, write_json
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import Cell, read_cell, write_cell
 from mmrobust.example_records import read_examples, write_examples
@@ -49,6 +49,7 @@ class CellStore:
     def put(self, inputs: Any, cell: Cell, examples: pd.DataFrame, *, seconds: float) -> None:
         """Keep a cell; the record comes last, so a cell with a record is whole."""
         path = self.path(inputs)
-        write_json(path.with_name("seconds.json"), seconds)
-        write_examples(path.with_name("examples.parquet"), examples)
-        write_cell(path, cell)
+        with together():
+            write_json(path.with_name("seconds.json"), seconds)
+            write_examples(path.with_name("examples.parquet"), examples)
+            write_cell(path, cell)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmrobust.artifacts import replacing, write_json
+from mmrobust.artifacts import replacing, together, write_json
 from mmrobust.ensembles import has_recall
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import CLEAN, cell_paths
@@ -91,10 +91,11 @@ def tabulate(
     )
     table = pd.DataFrame([row for record in records for row in _rows(record)], columns=COLUMNS)
     table = table.astype(dict.fromkeys(_WHOLE, "Int64"))
-    _write_csv(csv, table)
     raised = [row for record in records for row in _flag_rows(record)]
-    _write_csv(flags, pd.DataFrame(raised, columns=FLAG_COLUMNS))
-    write_json(json, summarise(table, gallery_images=first[0]))
+    with together():
+        _write_csv(csv, table)
+        _write_csv(flags, pd.DataFrame(raised, columns=FLAG_COLUMNS))
+        write_json(json, summarise(table, gallery_images=first[0]))
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

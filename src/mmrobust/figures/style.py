@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import re
 import textwrap
@@ -19,7 +20,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mmrobust.artifacts import replacing
+from mmrobust.artifacts import replacing, together
 
 INK = "#1f2430"
 MUTED = "#636b78"
@@ -256,11 +257,19 @@ def save_figure(
     """
     png = path_stem.with_name(path_stem.name + ".png")
     svg = path_stem.with_name(path_stem.name + ".svg")
-    with house_style():
+    with house_style(), together():
         with replacing(png) as temporary:
             figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
-        matplotlib.rcParams["svg.fonttype"] = "none" if text_as_text else "path"
         with replacing(svg) as temporary:
-            # no creator either: it would name the version of matplotlib
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+            temporary.write_bytes(svg_of(figure, text_as_text=text_as_text))
     return png, svg
+
+
+def svg_of(figure: Figure, *, text_as_text: bool = False) -> bytes:
+    """`figure` as an SVG; text is drawn as paths unless it is to stay text."""
+    stream = io.BytesIO()
+    with house_style():
+        matplotlib.rcParams["svg.fonttype"] = "none" if text_as_text else "path"
+        # no creator either: it would name the version of matplotlib
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()

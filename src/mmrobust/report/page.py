@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import importlib.resources
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mmrobust.artifacts import read_json, write_text
 from mmrobust.config import build
 from mmrobust.figures.catalogue import shown_figures
 from mmrobust.figures.notes import copies, resolution, resolution_note
-from mmrobust.figures.style import label, save_figure
+from mmrobust.figures.style import label, svg_of
 from mmrobust.figures.sweeps import own_rows
 from mmrobust.figures.table import curves_of
 from mmrobust.figures.training import plot_training_history
@@ -126,7 +125,9 @@ def _figures(folder: Path, sentence: str, *, sweeps: bool) -> list[dict[str, Any
             "name": name,
             "caption": entry.caption,
             "alt": f"Chart: {label(name)}. {pictures if entry.shows_data else chart}",
-            "source": _data_uri(path) if (path := folder / f"{name}.svg").is_file() else "",
+            "source": _data_uri(path.read_bytes())
+            if (path := folder / f"{name}.svg").is_file()
+            else "",
             "shows_data": entry.shows_data,
         }
         for name, entry in shown_figures(sweeps=sweeps).items()
@@ -151,10 +152,9 @@ def _numbers(inputs: Inputs) -> dict[str, list[Group]]:
     return {"recall": recall, "success": success, "drop": drop, "curves": curves}
 
 
-def _data_uri(path: Path) -> str:
+def _data_uri(svg: bytes) -> str:
     # an <img> of its own keeps the ids of two SVGs apart, and their scripts, if any, dead
-    content = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f"data:image/svg+xml;base64,{content}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
 
 
 def _training(inputs: Inputs, title: str, source_resolution: str) -> str:
@@ -166,9 +166,7 @@ def _training(inputs: Inputs, title: str, source_resolution: str) -> str:
         grid=inputs.own,
         source_resolution=source_resolution,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        _, svg = save_figure(figure, Path(folder) / "training_loss")
-        return _data_uri(svg)
+    return _data_uri(svg_of(figure))
 
 
 def _threats(cfg: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmrobust.artifacts import replacing, write_text
+from mmrobust.artifacts import replacing, together, write_text
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, Entry, shown_figures
 from mmrobust.report.record import read_results
@@ -52,10 +52,11 @@ def publish_results(results: Path, out: Path, *, about: str = "") -> None:
             raise UserError(f"{path}: file is missing")
         sources[path.name] = path
     text = page(record, about=about.strip(), files=list(sources))
-    for name, source in sources.items():
-        with replacing(out / name) as temporary:
-            _copy(source, temporary, packed=name.endswith(SUFFIX))
-    write_text(out / "README.md", text)
+    with together():
+        for name, source in sources.items():
+            with replacing(out / name) as temporary:
+                _copy(source, temporary, packed=name.endswith(SUFFIX))
+        write_text(out / "README.md", text)
     for name in [*TABLES, *(name + SUFFIX for name in TABLES), *_files(FIGURES)]:
         if name not in sources:
             (out / name).unlink(missing_ok=True)

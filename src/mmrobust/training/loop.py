@@ -113,7 +113,8 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write the state atomically: a kill leaves the last whole one."""
-        with replacing(path) as temporary:
+        # Through a stream of Python's, torch says what the disk said.
+        with replacing(path) as temporary, temporary.open("wb") as stream:
             torch.save(
                 {
                     "model": self.model.state_dict(),
@@ -122,7 +123,7 @@ class TrainingState:
                     "step": self.step,
                     "history": self.history,
                 },
-                temporary,
+                stream,
             )
 
     def load(self, path: Path) -> None:

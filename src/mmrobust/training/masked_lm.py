@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from pydantic import ConfigDict
 from torch import Tensor
 
-from mmrobust.artifacts import replacing, write_json
+from mmrobust.artifacts import building, move_built, write_json
 from mmrobust.config import build
-from mmrobust.data.prepared import building, load_split
+from mmrobust.data.prepared import load_split
 from mmrobust.errors import UserError
 from mmrobust.models.bert import (
     BertArchitecture,
@@ -264,7 +264,4 @@ def _write(
         pd.DataFrame(history, columns=["step", "loss"]).to_csv(folder / "history.csv", index=False)
         write_json(folder / "metrics.json", metrics)
         facts.write(folder / "run.json")
-        (out / FILES[-1]).unlink(missing_ok=True)
-        for name in FILES:
-            with replacing(out / name) as temporary:  # weights are saved as private files
-                (folder / name).replace(temporary)
+        move_built(folder, out, FILES)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mmrobust.artifacts import digest, replacing, sha256_file
+from mmrobust.artifacts import digest, replacing, sha256_file, together
 from mmrobust.attacks.text_search.base import Language
 from mmrobust.config import build
 from mmrobust.data.augmented import Augmented, load_augmented
@@ -75,10 +75,11 @@ def train_model(
         inputs=digest({"cfg": cfg, "files": _input_files(data, tokenizer, initial, augmented)}),
         checkpoint_seconds=checkpoint_seconds,
     )
-    save_model(out, model, model_config, tokenizer=tokenizer)
-    with replacing(out / "history.csv") as temporary:
-        pd.DataFrame(history, columns=list(HISTORY_COLUMNS)).to_csv(temporary, index=False)
-    facts.write(out / "run.json")
+    with together():
+        save_model(out, model, model_config, tokenizer=tokenizer)
+        with replacing(out / "history.csv") as temporary:
+            pd.DataFrame(history, columns=list(HISTORY_COLUMNS)).to_csv(temporary, index=False)
+        facts.write(out / "run.json")
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -1,0 +1,111 @@
+"""What a disk refuses, told in one line: which file, why, and what to do about it.
+
+Libraries tell of it in their own ways: an `OSError`, an error that was raised while one was
+handled, or, from Rust, a text that ends in the system's number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmrobust.errors import UserError
+
+_AGAIN = "then run again (finished work is kept)"
+_SPACE = {
+    errno.ENOSPC: f"no space left on the disk; free some, {_AGAIN}",
+    errno.EDQUOT: f"the disk quota is used up; free some of it, {_AGAIN}",
+    errno.EFBIG: f"larger than a file may be here; raise the limit (`ulimit -f`), {_AGAIN}",
+}
+_OTHERS = {
+    errno.EROFS: f"the disk is read-only; make it writable, {_AGAIN}",
+    errno.EACCES: f"permission denied; let this user use it and its folder (`chmod`), {_AGAIN}",
+    errno.EPERM: f"not permitted; lift its protection (`chattr -i`, `chown`), {_AGAIN}",
+    errno.EIO: f"the disk reports an error; check it, {_AGAIN}",
+}
+_FROM_RUST = re.compile(r"\(os error (\d+)\)")
+
+
+@contextlib.contextmanager
+def told_clearly(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses to a writer of `path` into a `UserError`; all else passes.
+
+    Whatever the error's class is: it is raised again, unless it is about the disk.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        refused = refusal(error, path)
+        if refused is None:
+            raise
+        raise refused from None
+
+
+def refusal(error: BaseException, path: Path | None = None) -> UserError | None:
+    """What a disk refused, if that is what an error is about.
+
+    Args:
+        error: any error, and whatever it was raised from.
+        path: what was being written; None if nobody knows.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        number = _number(cause)
+        if number in _SPACE:  # a copy that finds no space names what it reads
+            return UserError(f"{path or _named(cause) or 'a file'}: {_SPACE[number]}")
+        if number in _OTHERS:
+            return UserError(f"{_named(cause) or path or 'a file'}: {_OTHERS[number]}")
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _number(error: BaseException) -> int:
+    """The system's number of an error, 0 for one that has none."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = _FROM_RUST.search(str(error))
+    return int(found[1]) if found else 0
+
+
+def _named(error: BaseException) -> str | None:
+    """The path that an error names; of a temporary file, which is gone by now, its folder."""
+    name = getattr(error, "filename", None)
+    if not isinstance(name, str | os.PathLike):
+        return None
+    named = Path(name)
+    return str(named.parent if named.name.startswith(".") else named)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; a `UserError` names what is in the way."""
+    with told_clearly(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            in_the_way = next(
+                place
+                for place in (folder, *folder.parents)
+                if os.path.lexists(place) and not place.is_dir()
+            )
+            raise UserError(
+                f"{in_the_way}: {dangling(in_the_way) or 'a file where a folder belongs'}; "
+                "move or mend it, then run again"
+            ) from None
+
+
+def dangling(path: Path) -> str:
+    """What is said of a link to nothing; empty for all else."""
+    if path.is_symlink() and not path.exists():
+        return f"a link to {os.readlink(path)}, which is not there"
+    return ""
+
+
+def missing(path: Path, remedy: str) -> UserError:
+    """What is said of a file that is not there, or is a link to nothing."""
+    return UserError(f"{path}: {dangling(path) or 'file is missing'}; {remedy}")
