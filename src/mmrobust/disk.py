@@ -27,6 +27,7 @@ _OTHERS = {
     errno.EPERM: f"not permitted; lift its protection (`chattr -i`, `chown`), {_AGAIN}",
     errno.EIO: f"the disk reports an error; check it, {_AGAIN}",
 }
+_BUILT = re.compile(r"^\.(.+)\.part$")
 _FROM_RUST = re.compile(r"\(os error (\d+)\)")
 
 
@@ -58,9 +59,9 @@ def refusal(error: BaseException, path: Path | None = None) -> UserError | None:
     while cause is not None:
         number = _number(cause)
         if number in _SPACE:  # a copy that finds no space names what it reads
-            return UserError(f"{path or _named(cause) or 'a file'}: {_SPACE[number]}")
+            return UserError(f"{_shown(path or _named(cause))}: {_SPACE[number]}")
         if number in _OTHERS:
-            return UserError(f"{_named(cause) or path or 'a file'}: {_OTHERS[number]}")
+            return UserError(f"{_shown(_named(cause) or path)}: {_OTHERS[number]}")
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -73,13 +74,21 @@ def _number(error: BaseException) -> int:
     return int(found[1]) if found else 0
 
 
-def _named(error: BaseException) -> str | None:
-    """The path that an error names; of a temporary file, which is gone by now, its folder."""
+def _named(error: BaseException) -> Path | None:
+    """The path that an error names, if any."""
     name = getattr(error, "filename", None)
-    if not isinstance(name, str | os.PathLike):
-        return None
-    named = Path(name)
-    return str(named.parent if named.name.startswith(".") else named)
+    return Path(name) if isinstance(name, str | os.PathLike) else None
+
+
+def _shown(path: Path | None) -> str:
+    """A path as users know it: what is built as `.NAME.part` is NAME.
+
+    Of a temporary file, which is gone by now, the folder.
+    """
+    if path is None:
+        return "a file"
+    parts = [_BUILT.sub(r"\1", part) for part in path.parts]
+    return str(Path(*parts[:-1]) if parts[-1].startswith(".") else Path(*parts))
 
 
 def make_folder(folder: Path) -> None:

@@ -1,0 +1,62 @@
+"""A study of a few items, whose verbs are run one by one and not by Snakemake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.faults.verbs import Verb, run_verb, verbs_of
+
+
+def tiny_study(smoke: dict[str, Any]) -> dict[str, Any]:
+    """The smoke study, so small that a verb takes less than a second."""
+    attack = {"method": "pgd", "threat_model": "image_2_255", "steps": 1}
+    words = {"method": "word_substitution", "threat_model": "text_1word"}
+    members = {"threat_model": "white_box_2_255_1word", "members": ["pgd", "words"]}
+    kept = {name: smoke["defences"][name] for name in ("standard", "mat_plus")}
+    return {
+        **smoke,
+        "study": "tiny",
+        "dataset": {
+            "name": "scenes",
+            "splits": {"train": 32, "dev": 4, "test": 10},
+            "image_size": 32,
+        },
+        "training": {**smoke["training"], "epochs": 1, "batch_size": 16},
+        "masked_lm": {
+            **smoke["masked_lm"],
+            "training": {"epochs": 1, "batch_size": 32, "learning_rate": 0.003},
+        },
+        "augmentations": {
+            "paraphrases": {"method": "scenes_paraphrase", "n": 2},
+            "renderings": {"method": "scenes_render", "n": 1},
+        },
+        "defences": kept,
+        "attacks": {"pgd": attack, "words": words},
+        "curves": {},
+        "ensembles": {"strongest": members},
+        "sweeps": {},
+        "evaluation": {**smoke["evaluation"], "gallery_images": [10], "examples": 2},
+        "claims": [],
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny(fresh_clone, tool) -> tuple[Path, list[Verb]]:
+    """A clone with such a study, whose verbs were run in their order, and these verbs."""
+    clone = fresh_clone("tiny")
+    smoke = yaml.safe_load((clone / "config" / "smoke.yaml").read_text())
+    file = clone / "config" / "tiny.yaml"
+    file.write_text(yaml.safe_dump(tiny_study(smoke), sort_keys=False))
+    planned = tool(
+        *("snakemake", "--dry-run", "--printshellcmds", "--cores", "1"),
+        *("--configfile", "config/tiny.yaml"),
+        cwd=clone,
+    )
+    verbs = verbs_of(planned.stdout)
+    for verb in verbs:
+        ended = run_verb(verb, clone)
+        assert ended.status == 0, ended.told
+    return clone, verbs

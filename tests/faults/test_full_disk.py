@@ -1,0 +1,197 @@
+"""A full disk stops every verb at every file with one line, and changes nothing that was there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.faults.disks import FULL, PAGE, full_at, leave_free, mount_small_disk
+from tests.faults.verbs import Ended, Files, Verb, differing, files, in_fork, option, run_verb
+
+AGAIN = r"then run again \(finished work is kept\)"
+NO_SPACE = rf"no space left on the disk; free some, {AGAIN}"
+TOO_LARGE = rf"larger than a file may be here; raise the limit \(`ulimit -f`\), {AGAIN}"
+
+VERBS = {
+    "prepare-data": [],
+    "augment-data": [],
+    "measure-augmentation": [],
+    "tabulate-augmentations": [],
+    "tabulate-sweeps": [],
+    "train-tokenizer": [],
+    "train-masked-lm": [],
+    "train-model": ["--checkpoint-seconds", "0"],
+    "evaluate-model": [],
+    "tabulate": [],
+    "judge-claims": [],
+    "write-report": [],
+}
+"""Verb -> options that it is given beside the pipeline's, so that all it may write is written."""
+BUILT = ("prepare-data", "augment-data", "train-masked-lm")
+"""Verbs that fill a folder of their own first and move its files then."""
+RESUMED = ("augment-data", "evaluate-model")
+"""Verbs whose finished work stays when they are done."""
+EARLIER = b"of an earlier run"
+
+
+def test_every_verb_of_the_pipeline_is_tried(tiny):
+    assert {verb[0] for verb in tiny[1]} == set(VERBS)
+
+
+@pytest.fixture
+def project(tiny, tmp_path) -> Path:
+    """A copy of what the verbs of the tiny study read and wrote."""
+    for name in ("data", "results/tiny", "config", "work"):
+        shutil.copytree(tiny[0] / name, tmp_path / "project" / name)
+    return tmp_path / "project"
+
+
+def named(tiny: tuple[Path, list[Verb]], name: str) -> Verb:
+    """The last of the study's verbs of a name: that of pictures, that of the largest model."""
+    return (*[verb for verb in tiny[1] if verb[0] == name][-1], *VERBS[name])
+
+
+def rewritten(verb: Verb, project: Path) -> list[str]:
+    """The files that a verb writes, each of which now holds a few bytes of no format."""
+
+    def inodes() -> dict[str, int]:
+        paths = [path for path in project.rglob("*") if path.is_file()]
+        return {str(path.relative_to(project)): path.stat().st_ino for path in paths}
+
+    before = inodes()
+    ended = run_verb(verb, project)
+    assert ended.status == 0, ended.told
+    after = inodes()
+    written = [name for name in after if before.get(name) != after[name]]
+    for name in written:
+        (project / name).write_bytes(EARLIER)
+    return written
+
+
+def refused(ended: Ended, before: Files, after: Files) -> str:
+    """Check how a verb ended that found no space; the file that it was to write."""
+    [file] = [line for line in ended.told.splitlines() if line.startswith(FULL)]
+    file = re.sub(r"/\.([^/]+)\.part/", r"/\1/", file.removeprefix(FULL))  # a folder being built
+    told = TOO_LARGE if file.endswith(".safetensors") else NO_SPACE
+    assert re.fullmatch(rf"(\S+): {told}", ended.line), ended.line
+    assert ended.line.startswith(f"{file}: ")
+    assert differing(before, after) == []
+    return file
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_no_file_finds_space_and_nothing_changes(tiny, project, name):
+    verb = named(tiny, name)
+    written = rewritten(verb, project)
+    assert written
+    before = files(project)
+    tried = set()
+    for number in range(1, 100):
+        ended = run_verb(verb, project, before=full_at(number))
+        if FULL not in ended.told:
+            break
+        if name == "train-model":  # the state of the first step stays, and is whole
+            shutil.rmtree(project / option(verb, "--work"), ignore_errors=True)
+        tried.add(refused(ended, before, files(project)))
+    assert ended.status == 0, ended.told
+    if name not in BUILT:
+        assert set(written) <= tried
+    assert all((project / file).read_bytes() != EARLIER for file in written)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_work_that_finds_no_space_is_not_half_written(tiny, project, name):
+    verb = named(tiny, name)
+    shutil.rmtree(project / "work")
+    before = files(project, but="work")
+    work = set()
+    for number in range(1, 4):
+        ended = run_verb(verb, project, before=full_at(number))
+        work.add(refused(ended, before, files(project, but="work")))
+        left = [path for path in (project / "work").rglob("*") if path.is_file()]
+        assert left == []
+        if name == "augment-data":
+            break  # one chunk holds all of its few items
+    suffixes = {Path(file).suffix for file in work}
+    assert suffixes == ({".npz"} if name == "augment-data" else {".json", ".parquet"})
+
+
+def test_a_training_that_finds_no_space_goes_on_from_its_last_state(tiny, project):
+    verb = named(tiny, "train-model")
+    out = project / option(verb, "--out")
+    undisturbed = files(out)
+    state = project / option(verb, "--work") / "state.pt"
+    assert not state.exists()
+    ended = run_verb(verb, project, before=full_at(2))
+    assert f"{FULL}{state.relative_to(project)}" in ended.told
+    assert state.is_file()
+    assert differing(undisturbed, files(out)) == []
+    went_on = run_verb(verb, project)
+    assert went_on.status == 0, went_on.told
+    assert differing(undisturbed, files(out)) == ["run.json"]
+    assert not state.exists()
+
+
+def test_figures_that_find_no_space_stay_as_they_were(tmp_path):
+    from matplotlib.figure import Figure
+
+    from mmrobust.errors import UserError
+    from mmrobust.figures.style import save_figure
+
+    for suffix in ("png", "svg"):
+        (tmp_path / f"a.{suffix}").write_bytes(EARLIER)
+    before = files(tmp_path)
+    for number, suffix in enumerate(("png", "svg"), start=1):
+
+        def draw() -> None:
+            full_at(number)()  # noqa: B023  (called at once)
+            try:
+                save_figure(Figure(), tmp_path / "a")
+            except UserError as error:
+                print(error)
+                raise SystemExit(2) from None
+
+        ended = in_fork(draw, tmp_path)
+        assert ended.status == 2, ended.told
+        assert re.search(rf"a\.{suffix}: {NO_SPACE}$", ended.told.strip())
+        assert differing(before, files(tmp_path)) == []
+
+
+@pytest.fixture(scope="session")
+def small_disks(tmp_path_factory) -> None:
+    """Skips where nobody may mount one."""
+    folder = tmp_path_factory.mktemp("disk")
+    if in_fork(lambda: mount_small_disk(folder), folder).status != 0:
+        pytest.skip("nobody may mount a small disk here")
+
+
+@pytest.mark.usefixtures("small_disks")
+@pytest.mark.parametrize("name", BUILT)
+def test_a_disk_that_fills_up_while_a_folder_is_built(tiny, project, tmp_path, name):
+    """The rest of the sites: memory maps, Parquet, and what transformers and tokenizers write."""
+    verb = named(tiny, name)
+    written = rewritten(verb, project)
+    whole = {file: (tiny[0] / file).stat().st_size for file in written if "run.json" not in file}
+    needed = sum(-(-(tiny[0] / file).stat().st_size // PAGE) for file in written)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def fill() -> None:
+        mount_small_disk(disk)
+        shutil.copytree(project, disk / "project")
+        before = files(disk / "project")
+        for free in [*range(0, needed - 10, 7), *range(needed - 10, needed)]:
+            leave_free(disk, free)
+            ended = run_verb(verb, disk / "project")
+            assert re.fullmatch(rf"(\S+): {NO_SPACE}", ended.line), (free, needed, ended.line)
+            assert option(verb, "--out") in ended.line
+            assert differing(before, files(disk / "project")) == [], (free, needed)
+        leave_free(disk, needed)
+        ended = run_verb(verb, disk / "project")
+        assert ended.status == 0, (needed, ended.told)
+        assert {file: (disk / "project" / file).stat().st_size for file in whole} == whole
+
+    ended = in_fork(fill, tmp_path)
+    assert ended.status == 0, ended.told

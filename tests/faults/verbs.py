@@ -1,0 +1,121 @@
+"""The pipeline's own commands, each run in a fork, and what lies in a folder before and after.
+
+A fork has torch and the rest at hand, so that a verb costs what it computes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Loaded once, for the forks.
+import open_clip  # noqa: F401
+import transformers  # noqa: F401
+
+import mmrobust.augment.measure
+import mmrobust.augment.run
+import mmrobust.data.scenes.dataset
+import mmrobust.evaluation.run
+import mmrobust.report.page
+import mmrobust.training.masked_lm
+import mmrobust.training.run  # noqa: F401
+from mmrobust import cli
+
+Verb = tuple[str, ...]
+"""A verb with its options, as the pipeline gives them."""
+Files = dict[str, bytes]
+"""Path -> content; a link's is where it leads, a folder's is empty and its path ends in `/`."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and all that it printed."""
+
+    status: int
+    told: str
+
+    @property
+    def line(self) -> str:
+        """The one line of a refusal: status 2, and no traceback."""
+        lines = [line for line in self.told.splitlines() if line.startswith("mmrobust: error: ")]
+        assert len(lines) == 1, self.told
+        assert self.status == 2, self.told
+        assert "Traceback" not in self.told, self.told
+        return lines[0].removeprefix("mmrobust: error: ")
+
+
+def run_verb(verb: Verb, folder: Path, *, before: Callable[[], object] | None = None) -> Ended:
+    """Run a verb in a folder, after `before` has arranged something in its process."""
+
+    def call() -> None:
+        if before is not None:
+            before()
+        sys.argv = ["mmrobust", *verb]
+        cli.main()
+
+    return in_fork(call, folder)
+
+
+def in_fork(action: Callable[[], object], folder: Path) -> Ended:
+    """Do something in a fork of this process, in a folder, with its output in a file."""
+    with tempfile.NamedTemporaryFile("w+", buffering=1, errors="replace") as log:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                sys.stdout = sys.stderr = log
+                os.chdir(folder)
+                action()
+                status = 0
+            except SystemExit as ending:
+                status = int(ending.code or 0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                log.flush()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return Ended(status, Path(log.name).read_text(errors="replace"))
+
+
+def verbs_of(printed: str) -> list[Verb]:
+    """The package's verbs among the shell commands that Snakemake printed, in their order."""
+    commands = [line.removeprefix("Shell command: ") for line in printed.splitlines()]
+    words = [shlex.split(command) for command in commands if " -m mmrobust " in command]
+    return [tuple(line[3 : line.index(">")]) for line in words]
+
+
+def option(verb: Verb, name: str) -> str:
+    """What a verb is given for an option."""
+    return verb[verb.index(name) + 1]
+
+
+def files(folder: Path, *, but: str = "") -> Files:
+    """All that lies in a folder, `but` for what lies under one of its folders."""
+    found: Files = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if but and name.split(os.sep)[0] == but:
+            continue
+        if path.is_symlink():
+            found[name] = os.readlink(path).encode()
+        elif path.is_dir():
+            found[f"{name}/"] = b""
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def differing(before: Files, after: Files) -> list[str]:
+    """The names of what came, went or changed."""
+    return sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
