@@ -88,18 +88,27 @@ def made_up() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def tool() -> Run:
-    """Run a tool of the environment in a folder; its output, both kinds, is in `stdout`."""
+    """Run a tool of the environment in a folder; its output, both kinds, is in `stdout`.
+
+    With `file_kb`, none of its processes may write a larger file.
+    """
 
     def run(
-        name: str, *arguments: str, cwd: Path, check: bool = True, **variables: str
+        name: str,
+        *arguments: str,
+        cwd: Path,
+        check: bool = True,
+        file_kb: int | None = None,
+        **variables: str,
     ) -> subprocess.CompletedProcess[str]:
+        limited = [] if file_kb is None else ["bash", "-c", f'ulimit -f {file_kb}; exec "$@"', "-"]
         environment = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("DVC_", "SNAKEMAKE_"))
         }
         done = subprocess.run(
-            [sys.executable, "-m", name, *arguments],
+            [*limited, sys.executable, "-m", name, *arguments],
             cwd=cwd,
             env={**environment, **variables},
             stdout=subprocess.PIPE,
@@ -140,6 +149,14 @@ def fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         return folder
 
     return clone
+
+
+@pytest.fixture(scope="session")
+def smoke_run(fresh_clone, tool) -> tuple[Path, str]:
+    """A fresh clone in which the whole smoke study ran on two cores, and what that run printed."""
+    clone = fresh_clone("smoke")
+    arguments = ["--cores", "2", "--configfile", "config/smoke.yaml"]
+    return clone, tool("snakemake", *arguments, cwd=clone).stdout
 
 
 def committable() -> list[str]:
