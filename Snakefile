@@ -31,6 +31,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    note_run(STUDY)
     keep_notes(CODE)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.faults.disks import FULL, PAGE, full_at, leave_free, mount_small_disk
-from tests.faults.verbs import Ended, Files, Verb, differing, files, in_fork, option, run_verb
+from tests.faults.forks import Ended, in_fork
+from tests.faults.verbs import Files, Verb, differing, files, option, run_verb
 
 AGAIN = r"then run again \(finished work is kept\)"
 NO_SPACE = rf"no space left on the disk; free some, {AGAIN}"

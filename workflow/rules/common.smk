@@ -17,6 +17,7 @@ from mmrobust.pipeline import registered
 from mmrobust.pipeline.code_notes import keep_notes
 from mmrobust.pipeline.contents import read_from, renew_times
 from mmrobust.pipeline.ledger import record_run
+from mmrobust.pipeline.locks import explain_locks, note_run
 from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
 from snakemake.logging import logger
@@ -39,6 +40,7 @@ CONFIGFILE = os.path.relpath(workflow.configfiles[0])
 if workflow.is_main_process:
     renew_times(read_from(STUDY), warn=logger.warning)
 
+explain_locks(STUDY)
 DEFENCES = list(study.defences)
 ATTACKS = {defence: attacks_on(study, defence) for defence in DEFENCES}
 CELLS = {defence: cells_on(study, defence) for defence in DEFENCES}
