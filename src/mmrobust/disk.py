@@ -15,17 +15,18 @@ from pathlib import Path
 
 from mmrobust.errors import UserError
 
-_AGAIN = "then run again (finished work is kept)"
+AGAIN = "then run again (finished work is kept)"
+"""How every refusal ends."""
 _SPACE = {
-    errno.ENOSPC: f"no space left on the disk; free some, {_AGAIN}",
-    errno.EDQUOT: f"the disk quota is used up; free some of it, {_AGAIN}",
-    errno.EFBIG: f"larger than a file may be here; raise the limit (`ulimit -f`), {_AGAIN}",
+    errno.ENOSPC: f"no space left on the disk; free some, {AGAIN}",
+    errno.EDQUOT: f"the disk quota is used up; free some of it, {AGAIN}",
+    errno.EFBIG: f"larger than a file may be here; raise the limit (`ulimit -f`), {AGAIN}",
 }
 _OTHERS = {
-    errno.EROFS: f"the disk is read-only; make it writable, {_AGAIN}",
-    errno.EACCES: f"permission denied; let this user use it and its folder (`chmod`), {_AGAIN}",
-    errno.EPERM: f"not permitted; lift its protection (`chattr -i`, `chown`), {_AGAIN}",
-    errno.EIO: f"the disk reports an error; check it, {_AGAIN}",
+    errno.EROFS: f"the disk is read-only; make it writable, {AGAIN}",
+    errno.EACCES: f"permission denied; let this user use it and its folder (`chmod`), {AGAIN}",
+    errno.EPERM: f"not permitted; lift its protection (`chattr -i`, `chown`), {AGAIN}",
+    errno.EIO: f"the disk reports an error; check it, {AGAIN}",
 }
 _BUILT = re.compile(r"^\.(.+)\.part$")
 _FROM_RUST = re.compile(r"\(os error (\d+)\)")

@@ -127,6 +127,16 @@ def leave(*notes: Note) -> None:
         note.file.write_text(json.dumps(asdict(note)))
 
 
+def test_a_note_that_cannot_be_written_keeps_no_run_from_running(project):
+    NOTES.parent.mkdir()
+    NOTES.write_text("in the way")
+    (project / "go").touch()
+    done = snakemake(project)
+    assert done.status == 0, done.told
+    assert "no note of who holds the lock: .snakemake/runs: a file where a folder be" in done.told
+    assert (project / "out" / "b.txt").read_text() == "a\n"
+
+
 def test_a_number_that_another_process_has_by_now_is_not_the_run(project, me):
     leave(replace(me, began=me.began - 100))
     assert whose_lock("a") == f"{LOCKED} that was killed (process {me.pid}): {UNLOCK}"

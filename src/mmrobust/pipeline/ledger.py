@@ -24,6 +24,9 @@ from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.pipeline.jobs import phase_and_study, renew_jobs
 from mmrobust.pipeline.proof import config_refusal, jobs_of, stage_refusal
 from mmrobust.pipeline.touched import mark_touched
+from mmrobust.pipeline.unrecorded import kept_unless_written, why_unrecorded
+
+LOCKFILE = Path("dvc.lock")
 
 LOADED = time.time()
 """When the run began; Snakemake's file is read, and jobs are planned, after that."""
@@ -47,10 +50,15 @@ def record_run(workflow: Any, *, parts: Collection[str] = ()) -> None:
         _say(f"nothing recorded: {reason}")
         return
     try:
-        for line in record_stages(workflow):
-            _say(line)
+        with kept_unless_written(LOCKFILE):
+            for line in record_stages(workflow):
+                _say(line)
     except Exception as error:  # a ledger that fails must not fail the study it keeps
-        _say(f"nothing recorded: {type(error).__name__}: {error}")
+        config = os.path.relpath(workflow.configfiles[0])
+        _say(
+            f"nothing recorded: {why_unrecorded(error)}, then run "
+            f"`python -m mmrobust record --configfile {config}`: what is finished is kept"
+        )
 
 
 def record(configfile: Path) -> list[str]:
@@ -63,12 +71,16 @@ def record(configfile: Path) -> list[str]:
         What was recorded and what not, with the reason, in lines.
 
     Raises:
-        UserError: There is no ledger here.
+        UserError: There is no ledger here, or it can't be written.
     """
     if not _is_tracked():
         raise UserError("dvc.yaml or .dvc is missing: there is nothing to record in")
     with planned_workflow(configfile) as workflow:
-        return list(record_stages(workflow))
+        try:
+            with kept_unless_written(LOCKFILE):
+                return list(record_stages(workflow))
+        except Exception as error:  # DVC's are of many classes
+            raise UserError(f"nothing recorded: {why_unrecorded(error)}, then again") from None
 
 
 def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:

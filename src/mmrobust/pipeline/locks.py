@@ -17,8 +17,10 @@ from pathlib import Path
 
 import psutil
 import snakemake.exceptions
+from snakemake.logging import logger
 
 from mmrobust.artifacts import write_json
+from mmrobust.errors import UserError
 
 NOTES = Path(".snakemake") / "runs"
 """One file for each run that is under way, or was killed."""
@@ -58,14 +60,18 @@ class Note:
 def note_run(study: str) -> None:
     """Leave a note of this run until it ends; to be called from `onstart`.
 
-    A run that was killed leaves its note; it goes when the next run starts.
+    A run that was killed leaves its note; it goes when the next run starts. A note that can't be
+    written is no reason not to run.
     """
     for note in _notes(study):
         if note.is_here and not note.is_alive:
             note.file.unlink(missing_ok=True)
     me = psutil.Process()
     note = Note(study, socket.gethostname(), me.pid, me.create_time())
-    write_json(note.file, asdict(note))
+    try:
+        write_json(note.file, asdict(note))
+    except UserError as error:
+        logger.warning(f"no note of who holds the lock: {error}")
     atexit.register(note.file.absolute().unlink, missing_ok=True)
 
 

@@ -6,7 +6,6 @@ inputs and the time of its outputs. Each guard here answers a way in which a rec
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from mmrobust.artifacts import sha256_file
 from mmrobust.pipeline.touched import is_touched
 from mmrobust.yaml_file import read_yaml
 
@@ -144,8 +144,7 @@ def _unproved(job: Any, workflow: Any, changed: list[Path], of_graph: set[str]) 
 
 @cache
 def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_file(Path(path))
 
 
 def _absolute(path: Any) -> Path:
