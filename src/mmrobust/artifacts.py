@@ -18,6 +18,8 @@ from mmrobust.errors import UserError
 
 AGAIN = "delete it and run again"
 """What to do about a broken artifact: the pipeline makes what is missing."""
+MAKE = "run again and it is made"
+"""What to do about a missing one."""
 
 _HELD: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("held", default=None)
 """Temporary files that wait for the end of a `together`, with what they become."""
@@ -130,9 +132,23 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise missing(path, "run again and it is made") from None
+        raise missing(path, MAKE) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); {AGAIN}") from None
+        raise UserError(f"{path}: not valid JSON ({error})", AGAIN) from None
+
+
+@contextlib.contextmanager
+def remade() -> Iterator[None]:
+    """Say of a file that a job made, and that is broken, that it can be made again.
+
+    Stands over functions that read one; an error that says already what to do passes.
+    """
+    try:
+        yield
+    except UserError as error:
+        if error.remedy:
+            raise
+        raise UserError(str(error), AGAIN) from None
 
 
 def sha256_file(path: Path) -> str:

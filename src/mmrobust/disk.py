@@ -118,4 +118,4 @@ def dangling(path: Path) -> str:
 
 def missing(path: Path, remedy: str) -> UserError:
     """What is said of a file that is not there, or is a link to nothing."""
-    return UserError(f"{path}: {dangling(path) or 'file is missing'}; {remedy}")
+    return UserError(f"{path}: {dangling(path) or 'file is missing'}", remedy)

@@ -10,10 +10,15 @@ class UserError(Exception):
     """Bad input, told in one line: what is wrong, where, and what is allowed.
 
     The command line prints the line and exits with status 2; no traceback is shown.
+
+    Args:
+        line: what is wrong.
+        remedy: what to do about it, the end of the line.
     """
 
-    def __init__(self, line: str) -> None:
-        super().__init__(" ".join(line.split()))
+    def __init__(self, line: str, remedy: str = "") -> None:
+        super().__init__(" ".join((f"{line}; {remedy}" if remedy else line).split()))
+        self.remedy = remedy
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmrobust.artifacts import replacing
+from mmrobust.artifacts import MAKE, remade, replacing
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 
 SCHEMA = pa.schema(
@@ -40,12 +41,13 @@ def write_examples(path: Path, examples: pd.DataFrame) -> None:
         pq.write_table(table, temporary, write_page_checksum=True)
 
 
+@remade()
 def read_examples(path: Path) -> pd.DataFrame:
     """Examples at `path`; anything amiss is a `UserError`."""
     try:
         table = pq.read_table(path, use_threads=False, page_checksum_verification=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: file is missing") from None
+        raise missing(path, MAKE) from None
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from None
     if not table.schema.equals(SCHEMA):

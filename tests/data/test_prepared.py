@@ -212,8 +212,8 @@ NO_WORD = "is not one word in lower case"
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"synonyms": None}, "'synonyms' is missing; prepare the dataset again"),
-        ({"antonyms": None}, "'antonyms' is missing; prepare the dataset again"),
+        ({"synonyms": None}, "'synonyms' is missing; delete it and run again"),
+        ({"antonyms": None}, "'antonyms' is missing; delete it and run again"),
         ({"antonym": {}}, "unknown key 'antonym'; did you mean 'antonyms'"),
         ({"antonyms": ["big"]}, "antonyms: not a mapping of words to lists of words"),
         ({"synonyms": {"big": "large"}}, r"synonyms\.big: 'large' is not a list of words"),
@@ -244,7 +244,7 @@ def test_lexicon_of_another_layout_or_nowhere_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"lexicon\.json: not a lexicon \(allowed: an object"):
             prepared.load_lexicon(tmp_path)
     (tmp_path / "lexicon.json").write_text('{"big": ["large"]}')  # synonyms alone
-    with pytest.raises(UserError, match=r"lexicon\.json: 'synonyms' is missing; prepare"):
+    with pytest.raises(UserError, match=r"lexicon\.json: 'synonyms' is missing; delete it"):
         prepared.load_lexicon(tmp_path)
     with pytest.raises(UserError, match=r"nowhere/lexicon\.json: file is missing"):
         prepared.load_lexicon(tmp_path / "nowhere")

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from mmrobust.artifacts import read_json, sha256_file, write_json
+from mmrobust.artifacts import MAKE, read_json, remade, sha256_file, write_json
 from mmrobust.data.prepared import MANIFEST, load_manifest
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 
 ITEMS, IMAGES, POSITIVES = "items.parquet", "images.npy", "positives.npz"
@@ -93,6 +94,7 @@ def write_augmented(folder: Path, augmented: Augmented) -> None:
     write_json(folder / MANIFEST, {**augmented.manifest, "sha256": digests})
 
 
+@remade()
 def load_augmented(root: Path, *, data: Path) -> Augmented:
     """Load an augmented set of the prepared dataset in `data`; images stay on disk.
 
@@ -103,12 +105,12 @@ def load_augmented(root: Path, *, data: Path) -> Augmented:
     if not isinstance(manifest, dict) or not {"dataset_sha256", "sha256"} <= manifest.keys():
         raise UserError(f"{root / MANIFEST}: not the manifest of an augmented set")
     if manifest["dataset_sha256"] != train_digests(data):
-        raise UserError(f"{root}: made from other data than {data}; augment it again")
+        raise UserError(f"{root}: made from other data than {data}")
     for name in (ITEMS, POSITIVES):
         if not (root / name).is_file():
-            raise UserError(f"{root / name}: file is missing; augment the dataset again")
+            raise missing(root / name, MAKE)
         if sha256_file(root / name) != manifest["sha256"].get(name):
-            raise UserError(f"{root / name}: differs from {MANIFEST}; augment the dataset again")
+            raise UserError(f"{root / name}: differs from {MANIFEST}")
     return Augmented(
         items=pq.read_table(root / ITEMS).to_pandas(),
         images=load_images(root),

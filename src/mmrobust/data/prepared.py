@@ -20,7 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from mmrobust.artifacts import building, move_built, read_json, sha256_file, write_json
+from mmrobust.artifacts import (
+    MAKE,
+    building,
+    move_built,
+    read_json,
+    remade,
+    sha256_file,
+    write_json,
+)
+from mmrobust.disk import missing
 from mmrobust.errors import UserError, unknown_name
 
 SPLITS = ("train", "dev", "test")
@@ -167,20 +176,27 @@ def publish(folder: Path, out: Path, lexicon: Lexicon, facts: Mapping[str, objec
     move_built(folder, out, FILES)
 
 
+@remade()
 def load_manifest(root: Path) -> dict[str, Any]:
     """Manifest of the prepared dataset in `root`; `UserError` naming the file if it is bad."""
     manifest = read_json(root / MANIFEST)
     known = {"dataset", "splits", "image_size", "source_resolution", "licence", "redistributable"}
     if not isinstance(manifest, dict) or not known | {"sha256"} <= manifest.keys():
         raise UserError(f"{root / MANIFEST}: not the manifest of a prepared dataset")
+    listed = manifest["sha256"] if isinstance(manifest["sha256"], dict) else {}
+    for name in FILES:
+        if name != MANIFEST and name not in listed:
+            raise UserError(f"{root / MANIFEST}: lists no sha256 of {name}")
     return manifest
 
 
+@remade()
 def load_lexicon(root: Path) -> Lexicon:
     """Lexicon of the prepared dataset in `root`; `UserError` naming file and key if it is bad."""
     return _read_lexicon(read_json(root / LEXICON), str(root / LEXICON))
 
 
+@remade()
 def load_split(root: Path, split: str) -> Split:
     """Load a split of the prepared dataset in `root`; images stay on disk.
 
@@ -196,9 +212,9 @@ def load_split(root: Path, split: str) -> Split:
     for name in SPLIT_FILES[1:]:
         path = root / split / name
         if not path.is_file():
-            raise UserError(f"{path}: file is missing; prepare the dataset again")
+            raise missing(path, MAKE)
         if sha256_file(path) != manifest["sha256"].get(f"{split}/{name}"):
-            raise UserError(f"{path}: differs from {MANIFEST}; prepare the dataset again")
+            raise UserError(f"{path}: differs from {MANIFEST}")
     loaded = _read_labels(root, split)
     found = {"images": len(loaded.images), "captions": len(loaded.captions)}
     if found != manifest["splits"].get(split) or loaded.images.shape[1] != manifest["image_size"]:
@@ -222,7 +238,7 @@ def _read_lexicon(value: Any, where: str) -> Lexicon:
         raise UserError(f"{where}: not a lexicon (allowed: an object of {', '.join(keys)})")
     for key in keys:
         if key not in value:
-            raise UserError(f"{where}: {key!r} is missing; prepare the dataset again")
+            raise UserError(f"{where}: {key!r} is missing")
     for key in value:
         if key not in keys:
             raise UserError(f"{where}: {unknown_name('key', key, keys)}")
@@ -273,7 +289,7 @@ def _read_labels(root: Path, split: str) -> Split:
         path = folder / "positives.npz"
         positives = sp.csr_array(sp.load_npz(path))
     except FileNotFoundError:
-        raise UserError(f"{path}: file is missing; prepare the dataset again") from None
+        raise missing(path, MAKE) from None
     except (ValueError, OSError, KeyError, pa.ArrowInvalid, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: corrupt ({error})") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:

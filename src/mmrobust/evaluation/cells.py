@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmrobust.artifacts import replacing, write_json
+from mmrobust.artifacts import remade, replacing, write_json
 from mmrobust.config import EvaluationConfig
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.evaluation.metrics import caption_truth, cell_metrics, cell_rates
 from mmrobust.evaluation.records import SCHEMA_VERSION, gallery_sizes, read_record
@@ -192,12 +193,13 @@ def write_cell(path: Path, cell: Cell) -> None:
     write_json(path, cell.record)
 
 
+@remade()
 def read_cell(path: Path) -> Cell:
     """Record at `path` and the outcomes beside it; anything amiss is a `UserError`."""
     record = read_record(path)
     table = path.with_suffix(".parquet")
     if not table.is_file():
-        raise UserError(f"{table}: file is missing, though {path.name} is there")
+        raise missing(table, f"delete {path.name} and run again")
     try:
         arrow = pq.read_table(table, use_threads=False, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:

@@ -11,9 +11,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from mmrobust.artifacts import sha256_file
+from mmrobust.artifacts import MAKE, sha256_file
 from mmrobust.config import EvaluationConfig, build
 from mmrobust.data.prepared import load_manifest
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.evaluation.cells import Origin
 
@@ -112,7 +113,7 @@ def checkpoint_digest(folder: Path) -> list[str | None]:
     files = [folder / name for name in ("model.safetensors", "model.json", "tokenizer.json")]
     for file in files[:2]:
         if not file.is_file():
-            raise UserError(f"{file}: file is missing; the folder is no checkpoint of a model")
+            raise missing(file, f"{MAKE}, or name the folder of a checkpoint")
     return [sha256_file(file) if file.exists() else None for file in files]
 
 

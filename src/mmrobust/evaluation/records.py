@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmrobust.artifacts import read_json
+from mmrobust.artifacts import read_json, remade
 from mmrobust.errors import UserError
 from mmrobust.evaluation.retrieval import DIRECTIONS, PROTOCOLS
 
@@ -32,6 +32,7 @@ SHARES = ("captions_true", "hard_negatives", "rare_hard_negatives")
 FLAG_KEYS = ("flag", "raised", "value", "low", "high", "against", "n", "says")
 
 
+@remade()
 def read_record(path: Path) -> dict[str, Any]:
     """Record of a cell, checked for its version and its keys."""
     record = read_json(path)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mmrobust.artifacts import MAKE
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.parts import Only, is_run
 
@@ -71,7 +73,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: file is missing") from None
+        raise missing(path, MAKE) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a compressed table ({error})") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

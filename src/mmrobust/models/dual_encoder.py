@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from mmrobust.artifacts import read_json, replacing, write_json
+from mmrobust.artifacts import AGAIN, read_json, replacing, write_json
 from mmrobust.errors import UserError
 from mmrobust.models.encoding import token_lengths
 from mmrobust.models.tokenizer import END_ID, PAD_ID, BytePairTokenizer
@@ -314,11 +314,15 @@ def load_model(folder: Path) -> OpenClipDualEncoder:
     Raises:
         UserError: a file is missing, truncated, or of another architecture.
     """
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config = TypeAdapter(ModelConfig).validate_python(read_json(folder / "model.json"))
+    try:
+        config = TypeAdapter(ModelConfig).validate_python(read_json(folder / "model.json"))
+    except ValidationError as error:
+        why = error.errors()[0]["msg"]
+        raise UserError(f"{folder / 'model.json'}: not of a model ({why})", AGAIN) from None
     if config.pretrained is not None:
         model = _build_pretrained(config.pretrained.name, None)
     else:
@@ -327,5 +331,5 @@ def load_model(folder: Path) -> OpenClipDualEncoder:
     try:
         model.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{weights}: not a checkpoint of this model ({error})") from None
+        raise UserError(f"{weights}: not a checkpoint of this model ({error})", AGAIN) from None
     return model.eval()

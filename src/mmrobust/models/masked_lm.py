@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrobust.errors import UserError
+from mmrobust.artifacts import MAKE, remade
+from mmrobust.disk import missing
 from mmrobust.models.base import PiecePredictions
 from mmrobust.models.bert import INNER, read_masked_lm
 from mmrobust.models.encoding import TOKENS_PER_CHUNK, length_chunks
@@ -22,6 +23,7 @@ LOGITS_PER_CHUNK = {"cpu": 2**25, "cuda": 2**29}
 """Logits of the whole vocabulary that exist at once, by device: 128 MiB and 2 GiB."""
 
 
+@remade()
 def load_masked_lm(folder: Path, device: torch.device | str = "cpu") -> BertMaskedLM:
     """Read the folder that `train-masked-lm` wrote, in eval mode.
 
@@ -30,7 +32,7 @@ def load_masked_lm(folder: Path, device: torch.device | str = "cpu") -> BertMask
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: file is missing")
+            raise missing(folder / name, MAKE)
     model, tokenizer = read_masked_lm(str(folder), where="masked language model")
     return BertMaskedLM(model.to(device), tokenizer)
 

@@ -16,7 +16,8 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from mmrobust.artifacts import write_text
+from mmrobust.artifacts import AGAIN, MAKE, write_text
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.quantities import PositiveInt
 
@@ -76,9 +77,9 @@ class BytePairTokenizer:
         try:
             self._tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path}: tokenizer file is missing") from None
+            raise missing(path, MAKE) from None
         except Exception as error:  # the Rust library raises bare Exception
-            raise UserError(f"{path}: not a tokenizer file ({error})") from None
+            raise UserError(f"{path}: not a tokenizer file ({error})", AGAIN) from None
         self._context_length = context_length
         self._pieces: dict[str, list[int]] = {}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmrobust.artifacts import read_json
+from mmrobust.artifacts import read_json, remade
 from mmrobust.errors import UserError
 from mmrobust.evaluation.records import read_record
 from mmrobust.figures.sweeps import laid_out
@@ -21,6 +21,13 @@ from mmrobust.sweep_table import Point, read_points
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "missing")
 CLAIM_TEXT = ("id", "statement", "source", "study", "statistic", "verdict", "n", "seeds", "note")
+FACTS = frozenset(
+    {
+        *("verb", "wall_s", "peak_memory_mb", "processor", "cores", "memory_gb"),
+        *("python", "versions", "git_commit"),
+    }
+)
+"""What a job tells of itself, see `mmrobust.runfacts`."""
 CLAIM_NUMBERS = ("estimate", "low", "high", "confidence", "margin", "verdict_confidence")
 
 
@@ -51,6 +58,7 @@ class Inputs:
     jobs: list[Job]
 
 
+@remade()
 def read_inputs(cfg: dict[str, Any], results: Path) -> Inputs:
     """Read whatever of a study is there.
 
@@ -132,7 +140,10 @@ def _read_history(models: Path, grid: Grid) -> pd.DataFrame:
         for seed in grid.seeds:
             path = models / defence / f"seed{seed}" / "history.csv"
             if path.is_file():
-                run = pd.read_csv(path)
+                try:
+                    run = pd.read_csv(path)
+                except (ValueError, pd.errors.ParserError) as error:
+                    raise UserError(f"{path}: not a CSV table ({error})") from None
                 absent = {"step", "loss"} - set(run.columns)
                 if absent:
                     raise UserError(f"{path}: column missing: {', '.join(sorted(absent))}")
@@ -157,6 +168,14 @@ def _read_jobs(results: Path, grid: Grid) -> list[Job]:
         for defence in grid.defences:
             for seed in grid.seeds:
                 path = results / folder / defence / f"seed{seed}" / "run.json"
-                facts = read_json(path) if path.is_file() else None
+                facts = read_facts(path) if path.is_file() else None
                 jobs.append(Job(name=f"{verb} {defence}, seed {seed}", facts=facts))
     return jobs
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a job told of itself, its `run.json`."""
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not facts.keys() >= FACTS:
+        raise UserError(f"{path}: not the facts of a run (wanted: {', '.join(sorted(FACTS))})")
+    return facts

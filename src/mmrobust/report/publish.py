@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmrobust.artifacts import replacing, together, write_text
+from mmrobust.artifacts import MAKE, replacing, together, write_text
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, Entry, shown_figures
 from mmrobust.report.record import read_results
@@ -49,7 +50,7 @@ def publish_results(results: Path, out: Path, *, about: str = "") -> None:
     shown = shown_figures(sweeps=bool(record.points))
     for path in (results / "figures" / name for name in _files(shown)):
         if not path.is_file():
-            raise UserError(f"{path}: file is missing")
+            raise missing(path, MAKE)
         sources[path.name] = path
     text = page(record, about=about.strip(), files=list(sources))
     with together():

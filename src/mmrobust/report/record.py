@@ -8,24 +8,19 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from mmrobust.artifacts import read_json
+from mmrobust.artifacts import MAKE, remade
+from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.figures.sweeps import own_rows
 from mmrobust.figures.table import Grid, grid_of, read_metrics
 from mmrobust.parts import Only
 from mmrobust.report.augmentations import Estimates, Measured, read_augmentations, read_estimates
 from mmrobust.report.flags import Flag, raised_cells, read_flags
-from mmrobust.report.inputs import read_claims
+from mmrobust.report.inputs import read_claims, read_facts
 from mmrobust.report.tables import Cells
 from mmrobust.sweep_table import Point, read_points
 
 Table = TypeVar("Table")
-FACTS = frozenset(
-    {
-        *("verb", "wall_s", "peak_memory_mb", "processor", "cores", "memory_gb"),
-        *("python", "versions", "git_commit"),
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +60,7 @@ class Record:
         return raised_cells(self.flags)
 
 
+@remade()
 def read_results(results: Path) -> Record:
     """Read a finished study.
 
@@ -101,7 +97,7 @@ def run_on_some(metrics: pd.DataFrame) -> Only:
 
 def _there(table: Table | None, path: Path) -> Table:
     if table is None:
-        raise UserError(f"{path}: file is missing")
+        raise missing(path, MAKE)
     return table
 
 
@@ -112,14 +108,7 @@ def _jobs(results: Path, grid: Grid) -> list[dict[str, Any]]:
     for path in sorted(results.rglob("run.json")):
         model = path.parent.relative_to(results).parts[1:]  # after `models`, `cells` or `judge`
         if not model or model in own:
-            found.append(_facts(path))
+            found.append(read_facts(path))
     if not found:
         raise UserError(f"{results}: no job left its run.json, so machine and code are unknown")
     return found
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    facts = read_json(path)
-    if not isinstance(facts, dict) or not facts.keys() >= FACTS:
-        raise UserError(f"{path}: not the facts of a run (wanted: {', '.join(sorted(FACTS))})")
-    return facts
