@@ -88,6 +88,8 @@ def _shown(path: Path | None) -> str:
     """
     if path is None:
         return "a file"
+    if path.is_relative_to(Path.cwd()):  # temporary files have absolute names
+        path = path.relative_to(Path.cwd())
     parts = [_BUILT.sub(r"\1", part) for part in path.parts]
     return str(Path(*parts[:-1]) if parts[-1].startswith(".") else Path(*parts))
 

@@ -9,11 +9,14 @@ import pytest
 import yaml
 from tests.faults.verbs import Verb, run_verb, verbs_of
 
+LEXICON = {"candidates": {"kind": "lexicon"}}
+
 
 def tiny_study(smoke: dict[str, Any]) -> dict[str, Any]:
     """The smoke study, so small that a verb takes less than a second."""
     attack = {"method": "pgd", "threat_model": "image_2_255", "steps": 1}
     words = {"method": "word_substitution", "threat_model": "text_1word"}
+    both = {"method": "sga", "threat_model": "white_box_2_255_1word", "steps": 1, "scales": [0.5]}
     members = {"threat_model": "white_box_2_255_1word", "members": ["pgd", "words"]}
     kept = {name: smoke["defences"][name] for name in ("standard", "mat_plus")}
     return {
@@ -34,12 +37,12 @@ def tiny_study(smoke: dict[str, Any]) -> dict[str, Any]:
             "renderings": {"method": "scenes_render", "n": 1},
         },
         "defences": kept,
-        "attacks": {"pgd": attack, "words": words},
+        "attacks": {"pgd": attack, "words": words, "sga": {**both, "text": LEXICON}},
         "curves": {},
         "ensembles": {"strongest": members},
         "sweeps": {},
         "evaluation": {**smoke["evaluation"], "gallery_images": [10], "examples": 2},
-        "claims": [],
+        "claims": ["undefended_collapses"],
     }
 
 

@@ -8,6 +8,7 @@ import resource
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mmrobust import artifacts
 PAGE = os.sysconf("SC_PAGE_SIZE")
 FULL = "full: "
 """What a fork prints before the name of the file that it lets find no space."""
+_WRITES_ALL, _READS_ALL = 1, 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+_CAPABILITIES_3 = 0x20080522
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 
 
@@ -55,6 +58,17 @@ def full_at(number: int) -> Callable[[], None]:
     return arrange
 
 
+def obey_permissions() -> None:
+    """Take from this process what lets root read and write whatever it likes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; and those over 31
+    if libc.capget(header, sets) == 0:
+        for which in (0, 1):
+            sets[which] &= ~(1 << _WRITES_ALL | 1 << _READS_ALL)
+        libc.capset(header, sets)
+
+
 def mount_small_disk(folder: Path) -> None:
     """Mount a disk in memory at a folder, which this process and its own alone see.
 
@@ -75,7 +89,16 @@ def mount_small_disk(folder: Path) -> None:
 
 
 def leave_free(folder: Path, pages: int) -> None:
-    """Let the disk at a folder have so much space beside what is in use."""
-    now = os.statvfs(folder)
-    size = now.f_blocks - now.f_bfree + pages
-    subprocess.run(["mount", "-o", f"remount,nr_blocks={size}", str(folder)], check=True)
+    """Let the disk at a folder have so much space beside what is in use.
+
+    The system counts what is in use lazily, so that it may refuse a size for a moment.
+    """
+    for _ in range(50):
+        now = os.statvfs(folder)
+        size = f"nr_blocks={now.f_blocks - now.f_bfree + pages}"
+        command = ["mount", "-o", f"remount,{size}", str(folder)]
+        done = subprocess.run(command, check=False, capture_output=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.1)
+    raise OSError(f"{command}: {done.stderr!r}")

@@ -132,7 +132,7 @@ def test_an_archive_that_finds_no_space_is_not_unpacked(project):
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     ended = run_verb(("unpack",), project, before=unpack)
-    assert ended.line == f"{place.with_suffix('')}: {TOO_LARGE}"
+    assert ended.line == f"data/raw/{place.stem}: {TOO_LARGE}"
     assert differing(before, files(project)) == []
 
 

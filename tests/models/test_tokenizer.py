@@ -68,5 +68,5 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer file"):
         BytePairTokenizer(tmp_path / "tokenizer.json", 8)
-    with pytest.raises(UserError, match=r"missing\.json: file is missing; run again and it is made"):
+    with pytest.raises(UserError, match=r"missing\.json: file is missing; run again"):
         BytePairTokenizer(tmp_path / "missing.json", 8)
