@@ -8,7 +8,6 @@ import resource
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def obey_permissions() -> None:
 
 
 def mount_small_disk(folder: Path) -> None:
-    """Mount a disk in memory at a folder, which this process and its own alone see.
+    """Mount a disk of 64 MB in memory at a folder, which this process and its own alone see.
 
     Raises:
         OSError: nobody may do this on this machine.
@@ -83,22 +82,17 @@ def mount_small_disk(folder: Path) -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    for arguments in (["--make-rprivate", "/"], ["-t", "tmpfs", "none", str(folder)]):
+    for arguments in (
+        ["--make-rprivate", "/"],
+        ["-t", "tmpfs", "-o", "size=64m", "none", str(folder)],
+    ):
         if subprocess.run(["mount", *arguments], check=False).returncode != 0:
             raise OSError("mount")
 
 
 def leave_free(folder: Path, pages: int) -> None:
-    """Let the disk at a folder have so much space beside what is in use.
-
-    The system counts what is in use lazily, so that it may refuse a size for a moment.
-    """
-    for _ in range(50):
-        now = os.statvfs(folder)
-        size = f"nr_blocks={now.f_blocks - now.f_bfree + pages}"
-        command = ["mount", "-o", f"remount,{size}", str(folder)]
-        done = subprocess.run(command, check=False, capture_output=True)
-        if done.returncode == 0:
-            return
-        time.sleep(0.1)
-    raise OSError(f"{command}: {done.stderr!r}")
+    """Fill the disk at a folder, so that it has so much space beside what is in use."""
+    with (folder / "filler").open("wb") as stream:
+        space = os.statvfs(folder).f_bfree - pages
+        if space > 0:
+            os.posix_fallocate(stream.fileno(), 0, space * PAGE)
