@@ -39,9 +39,10 @@ def planned_study(
     """
     shown = [os.path.relpath(file) for file in files]
     where = ", ".join(shown)
-    study = parse_study(values, where=where)
     for file in shown:
         read_yaml(Path(file))  # stricter than Snakemake, which lets a key stand twice
+    study = parse_study(values, where=where)
+    for file in shown:
         if Path(file).stem != study.study:
             raise UserError(f"{file}: `study` is {study.study!r}; it must be the file's name")
     for line in check_claims(study, claims, where):
