@@ -275,6 +275,22 @@ def judge_claims(
 
 
 @app.command()
+def draw_figures(
+    notebook: Annotated[Path, typer.Argument(help="The notebook that draws.")],
+    executed: Annotated[Path, typer.Argument(help="Where it is kept with its outputs.")],
+    results: Annotated[Path, typer.Option(help="Results of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder of the figures.")],
+    title: Annotated[str, typer.Option(help="What stands over the figures.")] = "",
+    parts: Annotated[str, typer.Option(help="Further parameters of the notebook, as JSON.")] = "{}",
+) -> None:
+    """Run one of the notebooks that draw."""
+    from mmrobust.figures.notebook import draw_figures as draw
+
+    told = {"results": str(results), "out_dir": str(out), "title": title}
+    draw(notebook, executed, told | _json(parts))
+
+
+@app.command()
 def write_report(
     cfg: Cfg,
     results: Annotated[Path, typer.Option(help="Results of the study.")],

@@ -37,10 +37,9 @@ rule draw_figures:
         results=results_folder,
         out=figures_folder,
     shell:
-        "python -m papermill {input.notebook:q} {log.notebook:q} -k python3 --cwd ."
-        " --no-progress-bar --log-output -p results {params.results:q}"
-        " -p out_dir {params.out:q} -r title {params.title:q} -y {params.parts:q}"
-        " > {log.text:q} 2>&1"
+        "python -m mmrobust draw-figures {input.notebook:q} {log.notebook:q}"
+        " --results {params.results:q} --out {params.out:q} --title {params.title:q}"
+        " --parts {params.parts:q} > {log.text:q} 2>&1"
 
 
 use rule draw_figures as draw_examples with:
