@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.faults.disks import mount_small_disk
+from tests.faults.forks import in_fork
 from tests.faults.verbs import Verb, run_verb, verbs_of
 
 LEXICON = {"candidates": {"kind": "lexicon"}}
@@ -66,3 +68,11 @@ def tiny(fresh_clone, tool) -> tuple[Path, list[Verb]]:
         ended = run_verb(verb, clone)
         assert ended.status == 0, ended.told
     return clone, verbs
+
+
+@pytest.fixture(scope="session")
+def small_disks(tmp_path_factory) -> None:
+    """Skips where nobody may mount one."""
+    folder = tmp_path_factory.mktemp("disk")
+    if in_fork(lambda: mount_small_disk(folder), folder).status != 0:
+        pytest.skip("nobody may mount a small disk here")

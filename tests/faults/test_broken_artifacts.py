@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.disks import obey_permissions
+from tests.faults.disks import mount_small_disk, obey_permissions
+from tests.faults.forks import in_fork
 from tests.faults.verbs import Verb, differing, files, option, run_verb
 
 REMAKE = "delete it and run again"
@@ -287,3 +289,21 @@ def test_an_unreadable_input(tiny, project):
     (project / DATA / "manifest.json").chmod(0o644)
     assert ended.line.startswith(f"{DATA}/manifest.json: permission denied; let this user use it")
     assert differing(before, files(project)) == []
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_a_read_only_disk(tiny, project, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def read_only() -> None:
+        mount_small_disk(disk)
+        shutil.copytree(project, disk / "project")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for verb in ("prepare-data", "train-model", "tabulate"):
+            ended = run_verb(named(tiny, verb), disk / "project")
+            told = f"the disk is read-only; make it writable, {AGAIN}"
+            assert re.fullmatch(rf"\S+: {re.escape(told)}", ended.line), ended.line
+
+    ended = in_fork(read_only, tmp_path)
+    assert ended.status == 0, ended.told

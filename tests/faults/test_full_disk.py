@@ -160,14 +160,6 @@ def test_figures_that_find_no_space_stay_as_they_were(tmp_path):
         assert differing(before, files(tmp_path)) == []
 
 
-@pytest.fixture(scope="session")
-def small_disks(tmp_path_factory) -> None:
-    """Skips where nobody may mount one."""
-    folder = tmp_path_factory.mktemp("disk")
-    if in_fork(lambda: mount_small_disk(folder), folder).status != 0:
-        pytest.skip("nobody may mount a small disk here")
-
-
 @pytest.mark.usefixtures("small_disks")
 @pytest.mark.parametrize("name", BUILT)
 def test_a_disk_that_fills_up_while_a_folder_is_built(tiny, project, tmp_path, name):
