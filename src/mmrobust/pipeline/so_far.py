@@ -18,6 +18,7 @@ from mmrobust.augment.table import tabulate as tabulate_augmentations
 from mmrobust.claims.ledger import judge_claims
 from mmrobust.errors import UserError
 from mmrobust.evaluation.tables import tabulate
+from mmrobust.figures.notebook import draw_figures
 from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.report.page import write_report
 from mmrobust.study import load_study
@@ -51,7 +52,7 @@ def report_so_far(configfile: Path) -> str:
         cells = {str(file) for job in jobs for file in job.output if _is_cell(file, results)}
     here = cells.intersection(done)
     if not here:
-        raise UserError(f"{results / 'cells'}: no cell of the study is there yet")
+        raise UserError(f"{results / 'cells'}: no cell of the study is there yet; run it first")
     _linked(done, results, folder)
     (folder / "figures").mkdir()
     _tabulated(told, folder)
@@ -108,18 +109,6 @@ def _tabulated(told: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
 
 
 def _drawn(notebook: Path, title: str, parts: str, folder: Path) -> None:
-    import papermill  # seconds
-
-    papermill.execute_notebook(
-        str(notebook),
-        str(folder / "figures" / notebook.name),
-        parameters={
-            "results": str(folder),
-            "out_dir": str(folder / "figures"),
-            "title": title,
-            **json.loads(parts),
-        },
-        kernel_name="python3",
-        cwd=".",
-        progress_bar=False,
-    )
+    figures = folder / "figures"
+    about = {"results": str(folder), "out_dir": str(figures), "title": title}
+    draw_figures(notebook, figures / notebook.name, {**about, **json.loads(parts)})
