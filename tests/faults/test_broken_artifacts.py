@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tests.faults.disks import mount_small_disk, obey_permissions
 from tests.faults.forks import in_fork
-from tests.faults.verbs import Verb, differing, files, option, run_verb
+from tests.faults.verbs import Verb, differing, files, last_of, option, run_verb
 
 REMAKE = "delete it and run again"
 DATA, RESULTS = "data/processed/tiny", "results/tiny"
@@ -37,8 +37,7 @@ def project(tiny, tmp_path) -> Path:
 
 
 def named(tiny: tuple[Path, list[Verb]], name: str) -> Verb:
-    """The last of the study's verbs of a name."""
-    return [verb for verb in tiny[1] if verb[0] == name][-1]
+    return last_of(tiny[1], name)
 
 
 def half(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.faults.disks import FULL, PAGE, full_at, leave_free, mount_small_disk
 from tests.faults.forks import Ended, in_fork
-from tests.faults.verbs import Files, Verb, differing, files, option, run_verb
+from tests.faults.verbs import Files, Verb, differing, files, last_of, option, run_verb
 
 AGAIN = r"then run again \(finished work is kept\)"
 NO_SPACE = rf"no space left on the disk; free some, {AGAIN}"
@@ -50,8 +50,8 @@ def project(tiny, tmp_path) -> Path:
 
 
 def named(tiny: tuple[Path, list[Verb]], name: str) -> Verb:
-    """The last of the study's verbs of a name: that of pictures, that of the largest model."""
-    return (*[verb for verb in tiny[1] if verb[0] == name][-1], *VERBS[name])
+    """That of pictures, that of the model that learns from most."""
+    return (*last_of(tiny[1], name), *VERBS[name])
 
 
 def rewritten(verb: Verb, project: Path) -> list[str]:

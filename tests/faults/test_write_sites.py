@@ -56,6 +56,9 @@ ALLOWED = {
     # the ledger and the locks
     "pipeline/locks.py:note_run": "removes notes of runs that were killed",
     "pipeline/unrecorded.py:kept_unless_written": "copies under `told_clearly`, puts back, removes",
+    # the machine's GPUs, in a folder that is no project's
+    "gpu_slots.py:_first_free": "the system's own folder for temporary files",
+    "gpu_slots.py:_lock": "a file that this process has just opened",
     # removes, and writes nothing
     "data/download.py:_fetch": "removes an archive that is refused",
     "data/raw.py:import_data": "removes the record of other raw files",

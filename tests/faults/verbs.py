@@ -50,6 +50,20 @@ def verbs_of(printed: str) -> list[Verb]:
     return [tuple(line[3 : line.index(">")]) for line in words]
 
 
+def last_of(verbs: list[Verb], name: str) -> Verb:
+    """The verb of a name; of several that of `mat_plus`, or of the set of pictures.
+
+    Snakemake lists jobs that don't depend on each other in any order.
+    """
+    of_name = [verb for verb in verbs if verb[0] == name]
+    chosen = [
+        verb
+        for verb in of_name
+        if any(f"/{last}" in word for word in verb[3:] for last in ("mat_plus", "renderings"))
+    ]
+    return (chosen or of_name)[-1]
+
+
 def option(verb: Verb, name: str) -> str:
     """What a verb is given for an option."""
     return verb[verb.index(name) + 1]

@@ -16,7 +16,7 @@ from mmrobust.disk import AGAIN
 from mmrobust.errors import UserError
 from mmrobust.pipeline.unrecorded import kept_unless_written, why_unrecorded
 
-REMEDY = "then delete out/a/sum.txt and run again: what is finished is kept, and recorded"
+REMEDY = "then run `python -m mmrobust record --configfile config/a.yaml`: what is finished is kept"
 MEND = f"`git checkout dvc.lock`, {REMEDY}"
 
 

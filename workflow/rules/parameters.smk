@@ -329,7 +329,8 @@ def tabulate_code(wildcards):
 
 def notebook_code(notebook):
     """Known before the graph is: Snakemake compares no parameter that is made from inputs."""
-    return code_of(*notebook_modules(ROOT / "notebooks" / f"{notebook}.ipynb"))
+    modules = notebook_modules(ROOT / "notebooks" / f"{notebook}.ipynb")
+    return code_of("mmrobust.figures.notebook", *modules)
 
 
 def claims_code(wildcards):

@@ -16,6 +16,7 @@ from typing import Any
 
 from mmrobust.augment.table import tabulate as tabulate_augmentations
 from mmrobust.claims.ledger import judge_claims
+from mmrobust.disk import make_folder, told_clearly
 from mmrobust.errors import UserError
 from mmrobust.evaluation.tables import tabulate
 from mmrobust.figures.notebook import draw_figures
@@ -54,7 +55,6 @@ def report_so_far(configfile: Path) -> str:
     if not here:
         raise UserError(f"{results / 'cells'}: no cell of the study is there yet; run it first")
     _linked(done, results, folder)
-    (folder / "figures").mkdir()
     _tabulated(told, folder)
     cfg = json.loads(told["write_report"]["cfg"])
     cfg["title"] += f" (so far: {len(here)} of {len(cells)} cells)"
@@ -72,13 +72,14 @@ def _is_cell(file: object, results: Path) -> bool:
 
 def _linked(done: Iterable[str], results: Path, folder: Path) -> None:
     """Lay the files of finished jobs out anew, so that what is stale isn't among them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for file in map(Path, done):
-        if results in file.parents and file.relative_to(results).parts[0] in KEPT:
-            link = folder / file.relative_to(results)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(os.path.relpath(file, link.parent))
+    with told_clearly(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(folder / "figures")
+        for file in map(Path, done):
+            if results in file.parents and file.relative_to(results).parts[0] in KEPT:
+                link = folder / file.relative_to(results)
+                make_folder(link.parent)
+                link.symlink_to(os.path.relpath(file, link.parent))
 
 
 def _tabulated(told: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
