@@ -21,6 +21,7 @@ container: "docker://python:3.11-slim-bookworm"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/files.smk"
 include: "workflow/rules/folders.smk"
 include: "workflow/rules/parameters.smk"

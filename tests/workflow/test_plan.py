@@ -57,6 +57,7 @@ class Job:
     compared: list[Any]
     threads: int
     resources: dict[str, Any]
+    retried: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,7 @@ def described(job: Any) -> Job:
         compared=list(job.non_derived_params),
         threads=job.threads,
         resources=dict(job.resources.items()),
+        retried=dict(job.rule.expand_resources(job.wildcards, job.input, 2).items()),
     )
 
 
@@ -495,6 +497,17 @@ def test_threads_and_devices_follow_the_study_and_not_the_cores(plan):
         assert job.resources.get("gpu", 0) == 0
         if job.rule == "train_model":
             assert '"threads": 1' in job.params["cfg"]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_job_asks_for_memory_and_time_and_for_twice_as_much_when_it_failed(plan, study):
+    for job in plan(study):
+        if job.command:
+            assert job.resources["mem_mb"] >= 1000, job.rule
+            assert job.resources["runtime"] >= 15, job.rule
+            for name in ("mem_mb", "runtime"):
+                assert job.retried[name] == 2 * job.resources[name], job.rule
+        assert not {"mem_mb", "runtime", "attempt"} & job.params.keys(), "or a retry reran others"
 
 
 @pytest.mark.parametrize("study", STUDIES)

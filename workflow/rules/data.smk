@@ -15,7 +15,8 @@ rule download_data:
         "logs/download_data/{dataset}.tsv"
     retries: 2
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(120),
     params:
         cfg=download_cfg,
         code=download_code,
@@ -37,7 +38,8 @@ rule prepare_data:
         "logs/{study}/prepare_data.tsv"
     threads: THREADS
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
+        runtime=growing(30),
     params:
         cfg=data_cfg,
         code=data_code,
@@ -61,7 +63,8 @@ rule augment_data:
     priority: 2
     threads: augment_threads
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=GPUS,
     params:
         cfg=augment_cfg,
@@ -89,7 +92,8 @@ rule measure_augmentation:
         "logs/{study}/measure_augmentation/{augmentation}.tsv"
     threads: THREADS
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
+        runtime=growing(30),
         gpu=GPUS,
     params:
         cfg=measure_cfg,
@@ -112,8 +116,11 @@ rule tabulate_augmentations:
         "logs/{study}/tabulate_augmentations.log",
     benchmark:
         "logs/{study}/tabulate_augmentations.tsv"
+    group:
+        "closing"
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         cfg=augmentation_table_cfg,
         code=augmentation_table_code,
@@ -134,8 +141,11 @@ rule tabulate_sweeps:
         "logs/{study}/tabulate_sweeps.log",
     benchmark:
         "logs/{study}/tabulate_sweeps.tsv"
+    group:
+        "closing"
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         cfg=sweep_table_cfg,
         code=sweep_table_code,

@@ -38,7 +38,8 @@ for number, (cells, defences) in enumerate(DEFENCES_BY_CELLS.items(), start=1):
             defence="|".join(map(re.escape, defences)),
         threads: THREADS
         resources:
-            mem_mb=4000,
+            mem_mb=growing(4000),
+            runtime=growing(120),
             gpu=GPUS,
         params:
             cfg=evaluate_cfg,
@@ -67,8 +68,11 @@ rule tabulate_metrics:
         "logs/{study}/tabulate_metrics.log",
     benchmark:
         "logs/{study}/tabulate_metrics.tsv"
+    group:
+        "closing"
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         cfg=tabulate_cfg,
         code=tabulate_code,
@@ -89,8 +93,11 @@ rule judge_claims:
         "logs/{study}/judge_claims.log",
     benchmark:
         "logs/{study}/judge_claims.tsv"
+    group:
+        "closing"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         cfg=claims_cfg,
         code=claims_code,

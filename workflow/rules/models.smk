@@ -13,7 +13,8 @@ rule train_tokenizer:
         "logs/{study}/train_tokenizer.tsv"
     threads: THREADS
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         cfg=tokenizer_cfg,
         code=tokenizer_code,
@@ -39,7 +40,8 @@ rule train_masked_lm:
     priority: 1
     threads: THREADS
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(60),
         gpu=GPUS,
     params:
         cfg=masked_lm_cfg,
@@ -72,7 +74,8 @@ rule train_model:
     priority: 1
     threads: THREADS
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=GPUS,
     params:
         cfg=train_cfg,

@@ -28,8 +28,11 @@ rule draw_figures:
         text="logs/{study}/draw_figures/recall_by_defence.log",
     benchmark:
         "logs/{study}/draw_figures/recall_by_defence.tsv"
+    group:
+        "closing"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(15),
     params:
         title=study.title,
         parts=drawn_parts(),
@@ -95,8 +98,11 @@ rule write_report:
         "logs/{study}/write_report.log",
     benchmark:
         "logs/{study}/write_report.tsv"
+    group:
+        "closing"
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         cfg=report_cfg,
         code=report_code,
