@@ -352,6 +352,7 @@ def plain_run(**changes: Any) -> SimpleNamespace:
         ),
         execution_settings=SimpleNamespace(ignore_incomplete=False),
         config_settings=SimpleNamespace(config={}),
+        storage_settings=SimpleNamespace(default_storage_provider=None),
     )
     for name, value in changes.items():
         *path, last = name.split("__")
@@ -385,6 +386,7 @@ def test_a_named_part_of_a_study_is_no_stage():
         {"dag_settings__rerun_triggers": frozenset({RerunTrigger.MTIME})},
         {"execution_settings__ignore_incomplete": True},
         {"config_settings__config": {"word": "three"}},
+        {"storage_settings__default_storage_provider": "s3"},
     ],
     ids=lambda change: next(iter(change)),
 )

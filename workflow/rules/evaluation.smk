@@ -85,7 +85,7 @@ rule tabulate_metrics:
 
 rule judge_claims:
     input:
-        claims="config/claims.yaml",
+        claims=local("config/claims.yaml"),
         cells=cell_files(),
     output:
         verdicts="results/{study}/claims.csv",

@@ -3,6 +3,14 @@
 import os
 
 
+def fetched(files):
+    """Files that a job opens beside those it is compared by.
+
+    They lie there anyway, unless a study's files lie in a storage: a job finds only what it names.
+    """
+    return list(files) if workflow.storage_settings.default_storage_provider else []
+
+
 def prepared_files():
     """All files of the prepared dataset."""
     return expand(
@@ -244,11 +252,13 @@ def source_folders(wildcards):
 def source_models(wildcards):
     """The files of those checkpoints."""
     folders = source_folders(wildcards)
-    return [
+    models = [
         os.path.join(folders[source], file)
         for source in folders
         for file in ["model.safetensors", "model.json"]
     ]
+    own = [folders[source] for source in folders if "/" not in source]
+    return [*models, *fetched(os.path.join(folder, "tokenizer.json") for folder in own)]
 
 
 def committed_checksums():

@@ -3,6 +3,13 @@
 import os
 
 
+def placed(*parts):
+    """A folder of the project or, where a study's files lie in a storage, Snakemake's copy of it."""
+    return str(
+        workflow.modifier.path_modifier.apply_default_storage(os.path.join(*parts))
+    )
+
+
 def named_folders(option, folders):
     """An option that is given once for each folder, as NAME=FOLDER."""
     return [word for name in folders for word in [option, f"{name}={folders[name]}"]]
@@ -22,7 +29,7 @@ def augmented_options(wildcards):
     """The options that name the folders of those sets."""
     sets = study.defences[wildcards.defence].get("augmentations", {})
     folders = {
-        name: os.path.join("data", "augmented", wildcards.study, name) for name in sets
+        name: placed("data", "augmented", wildcards.study, name) for name in sets
     }
     return named_folders("--augmented", folders)
 
@@ -41,12 +48,13 @@ def masked_lm_option(wildcards, input):
 
 def source_options(wildcards):
     """The options that name the checkpoints of transferred attacks."""
-    return named_folders("--source", source_folders(wildcards))
+    folders = source_folders(wildcards)
+    return named_folders("--source", {name: placed(folders[name]) for name in folders})
 
 
 def examples_folder(wildcards):
     """The folder of the examples that `evaluate-model` fills."""
-    return os.path.join(
+    return placed(
         "results",
         wildcards.study,
         "examples",
@@ -57,27 +65,27 @@ def examples_folder(wildcards):
 
 def cells_folder(wildcards):
     """The folder of all cells of the study."""
-    return os.path.join("results", wildcards.study, "cells")
+    return placed("results", wildcards.study, "cells")
 
 
 def results_folder(wildcards):
     """The folder of all results of the study."""
-    return os.path.join("results", wildcards.study)
+    return placed("results", wildcards.study)
 
 
 def figures_folder(wildcards):
     """The folder of the study's figures."""
-    return os.path.join("results", wildcards.study, "figures")
+    return placed("results", wildcards.study, "figures")
 
 
 def prepared_folder(wildcards):
     """The folder that `prepare-data` fills."""
-    return os.path.join("data", "processed", wildcards.study)
+    return placed("data", "processed", wildcards.study)
 
 
 def augmented_folder(wildcards):
     """The folder that `augment-data` fills."""
-    return os.path.join("data", "augmented", wildcards.study, wildcards.augmentation)
+    return placed("data", "augmented", wildcards.study, wildcards.augmentation)
 
 
 def measured_data(wildcards, input):
@@ -87,22 +95,22 @@ def measured_data(wildcards, input):
 
 def measured_folder(wildcards):
     """The folder of the measurements of all augmented sets."""
-    return os.path.join("results", wildcards.study, "augmentations")
+    return placed("results", wildcards.study, "augmentations")
 
 
 def judge_folder(wildcards):
     """The folder of the judge."""
-    return os.path.join("results", wildcards.study, "judge")
+    return placed("results", wildcards.study, "judge")
 
 
 def masked_lm_folder(wildcards):
     """The folder that `train-masked-lm` fills."""
-    return os.path.join("results", wildcards.study, "masked_lm")
+    return placed("results", wildcards.study, "masked_lm")
 
 
 def trained_folder(wildcards):
     """The folder that `train-model` fills."""
-    return os.path.join(
+    return placed(
         "results", wildcards.study, "models", wildcards.defence, f"seed{wildcards.seed}"
     )
 
@@ -110,12 +118,12 @@ def trained_folder(wildcards):
 def part_root(wildcards):
     """The folder of the cells that a part of the study is tabulated from."""
     cells = "cells" if PARTS[wildcards.part].whole else os.path.join("parts", "cells")
-    return os.path.join("results", wildcards.study, cells)
+    return placed("results", wildcards.study, cells)
 
 
 def part_cells_folder(wildcards):
     """The folder that `evaluate-cell` writes into."""
-    return os.path.join(
+    return placed(
         "results",
         wildcards.study,
         "parts",
@@ -127,6 +135,6 @@ def part_cells_folder(wildcards):
 
 def evaluated_folder(wildcards):
     """The folder that `evaluate-model` fills."""
-    return os.path.join(
+    return placed(
         "results", wildcards.study, "cells", wildcards.defence, f"seed{wildcards.seed}"
     )

@@ -5,6 +5,7 @@ rule train_tokenizer:
     input:
         manifest="data/processed/{study}/manifest.json",
         captions="data/processed/{study}/train/captions.parquet",
+        checked=fetched(expand("data/processed/{{study}}/{file}", file=SPLIT_FILES)),
     output:
         tokenizer="results/{study}/tokenizer.json",
     log:
@@ -30,6 +31,7 @@ rule train_masked_lm:
         captions=expand(
             "data/processed/{{study}}/{split}/captions.parquet", split=["train", "dev"]
         ),
+        checked=fetched(expand("data/processed/{{study}}/{file}", file=SPLIT_FILES)),
     output:
         expand("results/{{study}}/masked_lm/{file}", file=MASKED_LM_FILES),
     log:

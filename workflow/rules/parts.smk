@@ -26,7 +26,8 @@ rule evaluate_cell:
         "logs/{study}/evaluate_cell/{defence}_seed{seed}_{cell}.tsv"
     threads: THREADS
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
+        runtime=growing(120),
         gpu=GPUS,
     params:
         cfg=evaluate_cfg,
@@ -61,7 +62,7 @@ use rule tabulate_metrics as tabulate_part with:
 
 use rule judge_claims as judge_claim with:
     input:
-        claims="config/claims.yaml",
+        claims=local("config/claims.yaml"),
         cells=part_cells,
     output:
         verdicts="results/{study}/parts/{part}/claims.csv",

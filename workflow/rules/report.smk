@@ -6,7 +6,7 @@
 # that the rules differ in names alone.
 rule draw_figures:
     input:
-        notebook="notebooks/recall_by_defence.ipynb",
+        notebook=local("notebooks/recall_by_defence.ipynb"),
         metrics="results/{study}/metrics.csv",
         sweeps="results/{study}/sweeps.csv",
         augmentations=augmentation_tables(),
@@ -47,7 +47,7 @@ rule draw_figures:
 
 use rule draw_figures as draw_examples with:
     input:
-        notebook="notebooks/examples.ipynb",
+        notebook=local("notebooks/examples.ipynb"),
         metrics="results/{study}/metrics.csv",
         sweeps="results/{study}/sweeps.csv",
         examples=example_files(),

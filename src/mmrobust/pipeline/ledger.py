@@ -99,6 +99,8 @@ def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
         return f"only a part of the study was asked for ({', '.join(asked)})"
     if workflow.config_settings.config:
         return "--config overrode the committed configuration"
+    if workflow.storage_settings.default_storage_provider:
+        return "--default-storage-provider: the study's files lie elsewhere"
     return None
 
 
