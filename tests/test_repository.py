@@ -138,6 +138,16 @@ def test_locks_pin_every_version_with_hashes(lock):
     assert [line for line in lines if not requirement.fullmatch(line)] == []
 
 
+def test_the_extras_have_the_versions_of_the_study_but_for_one():
+    """Another version could make other bytes; this one reads dates."""
+    pins = [
+        dict(re.findall(r"^([\w.-]+)==([\w.+!]+)", (ROOT / lock).read_text(), flags=re.MULTILINE))
+        for lock in ("requirements.lock", "requirements-extras.lock")
+    ]
+    others = {name for name in pins[0].keys() & pins[1].keys() if pins[0][name] != pins[1][name]}
+    assert others == {"python-dateutil"}
+
+
 def test_locks_cover_what_the_project_asks_for():
     text = (ROOT / "requirements.lock").read_text()
     for name in ("torch", "torchvision", "snakemake", "dvc", "papermill", "pytest"):
