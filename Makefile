@@ -8,7 +8,7 @@ COMPILE := $(UV) pip compile --python-version 3.11 --generate-hashes --no-header
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env reproduce restore test lint types unit test-extras lock clean
+.PHONY: help env env-extras reproduce restore test lint types unit test-extras test-cluster lock clean
 
 help:
 	@echo "make reproduce   the default study, from nothing to its report"
@@ -16,7 +16,9 @@ help:
 	@echo "make test        all checks"
 	@echo "make env         the environment in .venv, from requirements.lock"
 	@echo "make lint types unit   the parts of make test"
+	@echo "make env-extras  the environment in .venv-extras: all optional extras, those of clusters too"
 	@echo "make test-extras the tests of the optional extras, in .venv-extras"
+	@echo "make test-cluster   a study through a Slurm of this machine's own, and remotes (root; docs/clusters.md)"
 	@echo "make lock        pin anew what pyproject.toml asks for (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean       remove logs, caches and resumable work; data and results stay"
 
@@ -43,6 +45,8 @@ $(UV): requirements-uv.lock
 	@touch $@
 
 # Everything, and the optional extras.
+env-extras: .venv-extras/.made
+
 .venv-extras/.made: $(UV) requirements-extras.lock pyproject.toml
 	$(UV) venv --quiet --clear --python $(BIN)/python .venv-extras
 	$(UV) pip sync --python .venv-extras/bin/python --require-hashes --compile-bytecode \
@@ -67,7 +71,7 @@ test: lint types unit
 lint: env .venv-lint/.made
 	ruff check .
 	ruff format --check .
-	.venv-lint/bin/snakefmt --check Snakefile workflow/rules
+	.venv-lint/bin/snakefmt --check Snakefile workflow/rules tests/cluster/jobs.smk
 	snakemake --lint
 	nbstripout --verify notebooks/*.ipynb
 
@@ -79,6 +83,9 @@ unit: env
 
 test-extras: .venv-extras/.made
 	PATH="$(CURDIR)/.venv-extras/bin:$$PATH" pytest tests/extras
+
+test-cluster: .venv-extras/.made
+	PATH="$(CURDIR)/.venv-extras/bin:$$PATH" pytest tests/cluster
 
 # Upkeep
 
