@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from snakemake.cli import main
 from tests.faults.disks import FULL, PAGE, full_at, leave_free, mount_small_disk
 from tests.faults.forks import Ended, in_fork
 from tests.faults.verbs import Files, Verb, differing, files, last_of, option, run_verb
@@ -187,4 +188,29 @@ def test_a_disk_that_fills_up_while_a_folder_is_built(tiny, project, tmp_path, n
         assert {file: (disk / "project" / file).stat().st_size for file in whole} == whole
 
     ended = in_fork(fill, tmp_path)
+    assert ended.status == 0, ended.told
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_a_run_on_a_full_disk_does_not_begin(fresh_clone, tmp_path):
+    clone, disk = fresh_clone("full"), tmp_path / "disk"
+    disk.mkdir()
+    arguments = ["--cores", "1", "--configfile", "config/smoke.yaml"]
+
+    def begin() -> None:
+        mount_small_disk(disk)
+        for name in ("Snakefile", "workflow", "config", "profiles", "notebooks"):
+            copy = shutil.copytree if (clone / name).is_dir() else shutil.copy
+            copy(clone / name, disk / name)
+        (disk / "src").symlink_to(clone / "src")
+        leave_free(disk, 1000)
+        full = in_fork(lambda: main(arguments), disk)
+        told = rf"{disk}: no space left on its disk \(3\.9 of at least 8 MB\); free some, {AGAIN}"
+        assert full.status != 0
+        assert "Traceback" not in full.told
+        assert [line for line in full.told.splitlines() if re.fullmatch(told, line)], full.told
+        planned = in_fork(lambda: main(["--dry-run", *arguments]), disk)
+        assert planned.status == 0, planned.told
+
+    ended = in_fork(begin, tmp_path)
     assert ended.status == 0, ended.told

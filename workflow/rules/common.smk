@@ -20,9 +20,12 @@ from mmrobust.pipeline.ledger import record_run
 from mmrobust.pipeline.locks import explain_locks, note_run
 from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
+from mmrobust.pipeline.space import check_space
 from snakemake.logging import logger
 
 try:
+    if not workflow.output_settings.dryrun:
+        check_space(Path.cwd())
     study = planned_study(
         config,
         files=workflow.configfiles,
