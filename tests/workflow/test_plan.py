@@ -472,7 +472,7 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
             covered = {*job.params["code"].split(), *fingerprint.REGISTRIES}
             assert imported <= covered, job.rule
     config = yaml.safe_load((PROJECT / "config" / f"{study}.yaml").read_text())
-    assert len(verbs) == 11 + (study == "flickr8k") + ("masked_lm" in config)
+    assert len(verbs) == 12 + (study == "flickr8k") + ("masked_lm" in config)
 
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:
