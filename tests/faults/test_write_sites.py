@@ -28,6 +28,8 @@ WRITERS = {
     *("rmdir", "chmod", "truncate", "retrieve"),
 }
 """Names of functions and methods that write, whatever they belong to; so does all of `shutil`."""
+ASKS = {"disk_usage", "which"}
+"""Of `shutil`, what asks and writes nothing."""
 SHIELDS = {"replacing", "building", "told_clearly"}
 """In a block of one of these, what the disk refuses is told clearly."""
 BUILT = "fills a folder of `building`, which its callers open"
@@ -95,7 +97,7 @@ def writes(call: ast.Call) -> bool:
         return opens_to_write(call)
     if name == "replace":  # of a path, one argument; of a text, two
         return len(call.args) == 1
-    return owner == "shutil" or name in WRITERS
+    return (owner == "shutil" and name not in ASKS) or name in WRITERS
 
 
 def opens_to_write(call: ast.Call) -> bool:
