@@ -8,7 +8,7 @@ COMPILE := $(UV) pip compile --python-version 3.11 --generate-hashes --no-header
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env env-extras reproduce restore test lint types unit test-extras test-cluster lock clean
+.PHONY: help env env-extras reproduce restore test lint types unit test-long test-extras test-cluster lock clean
 
 help:
 	@echo "make reproduce   the default study, from nothing to its report"
@@ -17,6 +17,7 @@ help:
 	@echo "make env         the environment in .venv, from requirements.lock"
 	@echo "make lint types unit   the parts of make test"
 	@echo "make env-extras  the environment in .venv-extras: all optional extras, those of clusters too"
+	@echo "make test-long   the tests that take an hour and more"
 	@echo "make test-extras the tests of the optional extras, in .venv-extras"
 	@echo "make test-cluster   a study through a Slurm of this machine's own, and remotes (root; docs/clusters.md)"
 	@echo "make lock        pin anew what pyproject.toml asks for (UPGRADE=--upgrade for newer versions)"
@@ -79,7 +80,10 @@ types: env
 	mypy
 
 unit: env
-	pytest
+	pytest -m "not long"
+
+test-long: env
+	pytest -m long
 
 test-extras: .venv-extras/.made
 	PATH="$(CURDIR)/.venv-extras/bin:$$PATH" pytest tests/extras

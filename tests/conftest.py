@@ -62,6 +62,7 @@ class SkipPolicy:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the policy and the markers."""
     config.addinivalue_line("markers", "workflow: runs a whole study; minutes")
+    config.addinivalue_line("markers", "long: an hour and more; `make test-long`")
     config.pluginmanager.register(SkipPolicy(), "skip_policy")
 
 

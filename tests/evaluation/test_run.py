@@ -519,7 +519,8 @@ def test_a_source_that_is_not_there_is_told(
         examples=tmp_path / "examples",
         work=tmp_path / "work",
     )
-    with pytest.raises(UserError, match=r"no --source for 'other'|no checkpoint of a model"):
+    told = r"no --source for 'other'|or name the folder of a checkpoint"
+    with pytest.raises(UserError, match=told):
         run.evaluate_model(study("far"), folders)
 
 
