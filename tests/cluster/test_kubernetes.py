@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cluster.pods import Cluster, container_of, kubernetes
 from tests.cluster.remotes import KEYS, Remote, in_a_bucket
-from tests.workflow.test_smoke import SMOKE, results
+from tests.workflow.test_kills import SMOKE, results
 
 SNAKEFILE = ("--snakefile", "tests/cluster/jobs.smk")
 

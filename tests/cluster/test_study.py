@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.workflow.test_smoke import SMOKE, results
+from tests.workflow.test_kills import SMOKE, results
 
 CLOSING = {
     *("tabulate_augmentations", "tabulate_sweeps", "tabulate_metrics", "judge_claims"),
