@@ -44,7 +44,7 @@ onerror:
 
 
 onsuccess:
-    record_run(workflow, parts=PARTS)
+    record_run(workflow, parts=PARTS, code=CODE.values())
 
 
 # Each target asks for all that comes before it by name: a file that is at hand (a committed table)

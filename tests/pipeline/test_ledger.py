@@ -296,8 +296,9 @@ def test_an_input_that_is_edited_while_it_is_read_is_not_recorded(project, tool)
 def test_code_that_is_edited_during_the_run_is_not_recorded(project, tool):
     before = lock(project)
     path = project / "Snakefile"
-    path.write_text('CODE = {"": {"mmrobust.errors": "0", "mmrobust/a.txt": "0", "numpy": "0"}}\n')
-    path.write_text(path.read_text() + SNAKEFILE.format(lib=str(SOURCE)))
+    code = '{"mmrobust.errors": "0", "mmrobust/a.txt": "0", "numpy": "0"}'
+    text = path.read_text()
+    path.write_text(text.replace("record_run(workflow)", f"record_run(workflow, code=[{code}])"))
     done = snakemake(tool, project, "--forceall")
     assert "nothing recorded: mmrobust.errors was edited after the run had begun" in done
     assert lock(project) == before

@@ -19,6 +19,7 @@ from typing import Any
 from snakemake.settings.enums import RerunTrigger
 
 from mmrobust.errors import UserError
+from mmrobust.pipeline.code_notes import Parts
 from mmrobust.pipeline.fingerprint import edited_modules
 from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.pipeline.jobs import phase_and_study, renew_jobs
@@ -32,12 +33,13 @@ LOADED = time.time()
 """When the run began; Snakemake's file is read, and jobs are planned, after that."""
 
 
-def record_run(workflow: Any, *, parts: Collection[str] = ()) -> None:
+def record_run(workflow: Any, *, parts: Collection[str] = (), code: Collection[Parts] = ()) -> None:
     """Record the stages that a successful run proved; to be called from `onsuccess`.
 
     Args:
         workflow: Snakemake's.
         parts: Targets that ask for a part of what a stage makes.
+        code: What the fingerprints of its jobs cover.
     """
     if workflow.touch:
         mark_touched(file for job in workflow.dag.jobs for file in job.output)
@@ -51,7 +53,7 @@ def record_run(workflow: Any, *, parts: Collection[str] = ()) -> None:
         return
     try:
         with kept_unless_written(LOCKFILE):
-            for line in record_stages(workflow):
+            for line in record_stages(workflow, code):
                 _say(line)
     except Exception as error:  # a ledger that fails must not fail the study it keeps
         config = os.path.relpath(workflow.configfiles[0])
@@ -78,7 +80,7 @@ def record(configfile: Path) -> list[str]:
     with planned_workflow(configfile) as workflow:
         try:
             with kept_unless_written(LOCKFILE):
-                return list(record_stages(workflow))
+                return list(record_stages(workflow, ()))  # nothing has run since it was planned
         except Exception as error:  # DVC's are of many classes
             raise UserError(f"nothing recorded: {why_unrecorded(error)}, then again") from None
 
@@ -104,16 +106,17 @@ def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
     return None
 
 
-def record_stages(workflow: Any) -> Iterator[str]:
+def record_stages(workflow: Any, code: Collection[Parts]) -> Iterator[str]:
     """Record the stages that are proved, and yield a line on each that is not, and on those.
 
     Args:
         workflow: Snakemake's, with the graph of a run or of a plan.
+        code: What the fingerprints of its jobs cover.
     """
     from dvc.repo import Repo  # 1 s, spent only where something is recorded
 
     source = Path(workflow.basedir) / "src"
-    edited = edited_modules(workflow.globals.get("CODE", {}).values(), source=source)
+    edited = edited_modules(code, source=source)
     if edited:
         yield f"nothing recorded: {edited[0]} was edited after the run had begun; run again"
         return
