@@ -177,7 +177,7 @@ def train_model(
             data=data,
             tokenizer=tokenizer,
             initial=initial,
-            augmented=dict(_named_folder("--augmented", value) for value in augmented or ()),
+            augmented=_named_folders("--augmented", augmented),
             out=out,
             work=work,
             checkpoint_seconds=checkpoint_seconds,
@@ -203,7 +203,7 @@ def evaluate_model(
         data=data,
         model=model,
         masked_lm=masked_lm,
-        sources=dict(_named_folder("--source", value) for value in source or ()),
+        sources=_named_folders("--source", source),
         cells=cells,
         examples=examples,
         work=work,
@@ -231,7 +231,7 @@ def evaluate_cell(
         data=data,
         model=model,
         masked_lm=masked_lm,
-        sources=dict(_named_folder("--source", value) for value in source or ()),
+        sources=_named_folders("--source", source),
         cells=cells,
         work=work,
     )
@@ -239,11 +239,14 @@ def evaluate_cell(
         run.evaluate_cell(section, folders, cell=cell)
 
 
-def _named_folder(option: str, value: str) -> tuple[str, Path]:
-    name, separator, folder = value.partition("=")
-    if not (name and separator and folder):
-        raise UserError(f"{option}: {value!r} is not NAME=FOLDER")
-    return name, Path(folder)
+def _named_folders(option: str, values: list[str] | None) -> dict[str, Path]:
+    found = {}
+    for value in values or ():
+        name, separator, folder = value.partition("=")
+        if not (name and separator and folder):
+            raise UserError(f"{option}: {value!r} is not NAME=FOLDER")
+        found[name] = Path(folder)
+    return found
 
 
 @app.command()
