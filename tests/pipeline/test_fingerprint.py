@@ -10,7 +10,7 @@ import pytest
 
 from mmrobust.pipeline import fingerprint as lib
 from mmrobust.pipeline import registered
-from mmrobust.pipeline.fingerprint import FingerprintError, closure, fingerprint, notebook_modules
+from mmrobust.pipeline.fingerprint import FingerprintError, closure, notebook_modules
 
 PACKAGE = {
     "__init__.py": '"""Package."""\n',
@@ -59,6 +59,10 @@ def _forget():
     yield
     for cached in (lib._parsed, lib._version):
         cached.cache_clear()
+
+
+def fingerprint(roots: list[str], *, source: Path) -> str:
+    return lib.digest_of(lib.parts(roots, source=source))
 
 
 def edit(source: Path, name: str, old: str, new: str) -> None:

@@ -28,31 +28,19 @@ class FingerprintError(Exception):
     """A module or a registered name that isn't there."""
 
 
-def fingerprint(roots: Iterable[str], *, source: Path) -> str:
-    """Hash the code behind some modules.
+def parts(roots: Iterable[str], *, source: Path) -> dict[str, str]:
+    """List what a fingerprint covers.
 
     Args:
         roots: Dotted names of modules of the package.
         source: The folder that holds the package (`src`).
 
     Returns:
-        16 hexadecimal digits, equal on any machine with the same code and versions.
-
-    Raises:
-        FingerprintError: A root, or a module that one imports, has no file.
-    """
-    return digest_of(parts(roots, source=source))
-
-
-def parts(roots: Iterable[str], *, source: Path) -> dict[str, str]:
-    """List what a fingerprint covers.
-
-    Returns:
         A digest by the name of each module and of each file beside one, and a version by the name
         of each distribution and of Python.
 
     Raises:
-        FingerprintError: As `fingerprint`.
+        FingerprintError: A root, or a module that one imports, has no file.
     """
     found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in closure(roots, source=source):
@@ -86,7 +74,7 @@ def edited_modules(covered: Iterable[Mapping[str, str]], *, source: Path) -> lis
 
 
 def digest_of(parts: Mapping[str, str]) -> str:
-    """Hash what `parts` lists, into 16 hexadecimal digits."""
+    """Hash what `parts` lists, into 16 hexadecimal digits: equal for the same code anywhere."""
     lines = "".join(f"{name} {value}\n" for name, value in sorted(parts.items()))
     return _hash(lines.encode())
 
