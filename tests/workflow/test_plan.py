@@ -9,11 +9,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
-import io
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +20,11 @@ from typing import Any
 import pytest
 import yaml
 from dvc.repo import Repo
-from snakemake.api import SnakemakeApi
-from snakemake.settings.types import (
-    ConfigSettings,
-    DAGSettings,
-    OutputSettings,
-    Quietness,
-    ResourceSettings,
-    StorageSettings,
-)
 
 import mmrobust.study  # noqa: F401  (or the copy's Snakefile would bring its own in here)
 from mmrobust.errors import UserError
 from mmrobust.pipeline import fingerprint
+from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.pipeline.jobs import PHASES, digests_path, phase_and_study
 from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
@@ -82,21 +72,9 @@ def plan(clone):
 
 def graph(config: Path, target: str, *, needed: bool) -> list[Job]:
     """List the jobs behind a target; with `needed`, only those that would run."""
-    search_path = sys.path.copy()
-    output = OutputSettings(quiet={Quietness.ALL}, dryrun=True)
-    with SnakemakeApi(output) as api, contextlib.redirect_stdout(io.StringIO()):
-        workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(configfiles=[config]),
-            storage_settings=StorageSettings(),
-            snakefile=Path("Snakefile"),
-        )
-        dag = workflow.dag(DAGSettings(targets={target}))
-        dag.summary()  # builds the graph
-        found = dag.workflow_api._workflow.dag
-        jobs = [described(job) for job in found.jobs if found.needrun(job) or not needed]
-    sys.path[:] = search_path
-    return jobs
+    with planned_workflow(config, [target]) as workflow:
+        dag = workflow.dag
+        return [described(job) for job in dag.jobs if dag.needrun(job) or not needed]
 
 
 def described(job: Any) -> Job:
