@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.faults.disks import mount_small_disk
-from tests.faults.forks import in_fork
 from tests.faults.verbs import Verb, run_verb, verbs_of
+from tests.forks import in_fork
 
 LEXICON = {"candidates": {"kind": "lexicon"}}
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from tests.faults.disks import mount_small_disk, obey_permissions
-from tests.faults.forks import in_fork
 from tests.faults.verbs import Verb, differing, files, last_of, option, run_verb
+from tests.forks import in_fork
 
 REMAKE = "delete it and run again"
 DATA, RESULTS = "data/processed/tiny", "results/tiny"

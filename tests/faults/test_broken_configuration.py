@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from snakemake.cli import main
-from tests.faults.forks import in_fork
 from tests.faults.verbs import differing, files, run_verb
+from tests.forks import in_fork
 
 FILE = "config/smoke.yaml"
 Break = Callable[[str], str | bytes]

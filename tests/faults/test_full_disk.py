@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from snakemake.cli import main
 from tests.faults.disks import FULL, PAGE, full_at, leave_free, mount_small_disk
-from tests.faults.forks import Ended, in_fork
 from tests.faults.verbs import Files, Verb, differing, files, last_of, option, run_verb
+from tests.forks import Ended, in_fork
 
 AGAIN = r"then run again \(finished work is kept\)"
 NO_SPACE = rf"no space left on the disk; free some, {AGAIN}"

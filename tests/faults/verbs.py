@@ -14,7 +14,7 @@ from pathlib import Path
 # Loaded once, for the forks.
 import open_clip  # noqa: F401
 import transformers  # noqa: F401
-from tests.faults.forks import Ended, in_fork
+from tests.forks import Ended, in_fork
 
 import mmrobust.augment.measure
 import mmrobust.augment.run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.faults.forks import Ended
 from tests.faults.verbs import run_verb
+from tests.forks import Ended
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = "notebooks/recall_by_defence.ipynb"

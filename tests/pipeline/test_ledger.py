@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +14,7 @@ import pytest
 import yaml
 from snakemake.cli import main
 from snakemake.settings.enums import RerunTrigger
+from tests.forks import in_fork
 
 from mmrobust.errors import UserError
 from mmrobust.pipeline.ledger import record, run_refusal
@@ -106,29 +105,14 @@ def recorded_now(project: Path, config: str = "config/a.yaml") -> str:
 
 def forked(project: Path, call: Callable[[], object], **variables: str) -> str:
     """Call something in a fork, which has the modules at hand: a second, not five."""
-    log = project.parent / "snakemake.log"
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            stream = log.open("w", buffering=1)
-            sys.stdout = sys.stderr = stream
-            os.dup2(stream.fileno(), 1)
-            os.dup2(stream.fileno(), 2)
-            os.chdir(project)
-            os.environ.update(variables)
-            call()
-            status = 0
-        except SystemExit as ending:
-            status = int(ending.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status == 0, log.read_text()
-    return log.read_text()
+
+    def action() -> None:
+        os.environ.update(variables)
+        call()
+
+    ended = in_fork(action, project)
+    assert ended.status == 0, ended.told
+    return ended.told
 
 
 def clean(tool, project: Path, *stages: str) -> bool:

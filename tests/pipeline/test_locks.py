@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.faults.forks import Ended, in_fork
+from tests.forks import Ended, in_fork
 
 from mmrobust.pipeline.locks import NOTES, Note, whose_lock
 
