@@ -149,7 +149,7 @@ def start_of(command: str) -> float:
 
 def imported_by(verb: str) -> list[str]:
     """Modules that a verb of the command line imports, and the command line itself."""
-    path = ROOT / "src" / "mmrobust" / "cli.py"
+    path = ROOT / "src" / "mmrobust" / "cli" / "jobs.py"
     functions = {
         node.name: node
         for node in ast.parse(path.read_text(encoding="utf-8")).body

@@ -455,7 +455,7 @@ def test_fingerprints_cover_what_the_verbs_import(clone, study, monkeypatch):
 
 def modules_of_verb(verb: str, source: Path) -> set[str]:
     """The package's modules that a verb of the command line imports, directly or not."""
-    tree = ast.parse((source / "mmrobust" / "cli.py").read_bytes())
+    tree = ast.parse((source / "mmrobust" / "cli" / "jobs.py").read_bytes())
     [function] = [
         node
         for node in tree.body
@@ -463,7 +463,7 @@ def modules_of_verb(verb: str, source: Path) -> set[str]:
     ]
     names = {
         name
-        for name, is_module in fingerprint._imported(function, "mmrobust.cli")
+        for name, is_module in fingerprint._imported(function, "mmrobust.cli.jobs")
         if name.startswith("mmrobust") and (is_module or fingerprint._found(name, source))
     }
     return set(fingerprint.closure(names, source=source)) if names else set()
