@@ -502,6 +502,31 @@ def test_a_defence_starts_from_the_model_that_it_names(plan, study):
             assert job.params["initial"] == (["--initial", folder] if initial else [])
 
 
+def test_a_model_from_a_place_of_ones_own_is_an_input_of_what_reads_it(fresh_clone):
+    def weighted(config: dict[str, Any]) -> None:
+        config["judge"]["model"] = {"pretrained": {"name": "RN101", "weights": "own/judge.pt"}}
+        config["model"] = {"pretrained": {"name": "RN50", "weights": "own/clip.pt"}}
+        config["masked_lm"] = {"pretrained": {"name": "own/bert"}}
+        captioner = {"method": "captioner", "model": "own/captioner", "n": 1}
+        config["augmentations"]["described"] = captioner
+
+    clone = fresh_clone("weights")
+    read_by = {
+        "own/clip.pt": {"train_model"},
+        "own/judge.pt": {"train_judge"},
+        "own/bert/config.json": {"train_masked_lm"},
+        "own/captioner/deep/model.safetensors": {"augment_data"},
+    }
+    for name in read_by:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).touch()
+    jobs = edited_graph(clone, weighted)
+    for name, rules in read_by.items():
+        assert {job.rule for job in jobs if name in job.inputs} == rules
+    made = [job.wildcards["augmentation"] for job in jobs if name in job.inputs]
+    assert made == ["described"], "other sets are not made by that model"
+
+
 def test_a_point_of_a_sweep_learns_from_its_own_set(plan):
     [point] = [
         job
