@@ -80,7 +80,7 @@ types: env
 	mypy
 
 unit: env
-	pytest -m "not long"
+	pytest -m "not long" --durations 25
 
 test-long: env
 	pytest -m long
