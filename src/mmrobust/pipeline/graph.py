@@ -18,6 +18,10 @@ MAX_CHECKSUM_FILE_SIZE = 10**12
 """As in the default profile: with a lower limit, files above it would be compared by time."""
 
 
+MAX_CORES = 10**6
+"""More than any job asks for: Snakemake cuts the threads of jobs down to the cores that it has."""
+
+
 @contextlib.contextmanager
 def planned_workflow(configfile: Path, targets: Collection[str] = ()) -> Iterator[Any]:
     """Yield Snakemake's workflow for a study, with its graph built (`workflow.dag`).
@@ -52,7 +56,7 @@ def planned_workflow(configfile: Path, targets: Collection[str] = ()) -> Iterato
     try:
         with SnakemakeApi(output) as api:
             planned = api.workflow(
-                resource_settings=ResourceSettings(cores=1),
+                resource_settings=ResourceSettings(cores=MAX_CORES),
                 config_settings=ConfigSettings(configfiles=[configfile]),
                 storage_settings=StorageSettings(),
                 snakefile=SNAKEFILE,
