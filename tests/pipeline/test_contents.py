@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmrobust.pipeline import contents
 from mmrobust.pipeline.contents import read_from, renew_times
+from mmrobust.study import load_study
 
+SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
 OLD = time.time() - 10_000
 DATA = Path("data")
 
@@ -121,10 +124,37 @@ def test_a_time_that_cannot_be_set_is_told_each_time(monkeypatch):
 def test_what_the_jobs_of_a_study_read_is_looked_at(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "a.ipynb").touch()
-    assert {str(path) for path in read_from("smoke")} == {
+    (tmp_path / "data" / "raw" / "of_it").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "of_it" / "sources.json").touch()
+    study = load_study(SMOKE)
+    named = {
+        "model": {"pretrained": {"name": "RN50", "weights": "own/clip.pt"}},
+        "judge": {**study.judge, "model": {"pretrained": {"name": "RN101", "weights": "openai"}}},
+        "masked_lm": {"pretrained": {"name": "own/bert"}},
+        "augmentations": {"described": {"method": "captioner", "model": "own/captioner"}},
+        "threat_models": {"a": {"source": "own/models/a"}, "b": {"source": "standard"}, "c": {}},
+    }
+    always = {
         "data/processed/smoke",
         "data/augmented/smoke",
         "results/smoke",
         "config/claims.yaml",
         "notebooks/a.ipynb",
+        "data/raw/of_it/sources.json",
     }
+    assert {str(path) for path in read_from(study)} == always
+    assert {str(path) for path in read_from(replace(study, **named))} == always | {
+        "own/clip.pt",
+        "openai",
+        "own/bert",
+        "own/captioner",
+        "own/models/a",
+    }
+
+
+def test_a_half_written_record_is_passed_over():
+    """Snakemake's of a job that is just ending, or of a run that was killed."""
+    Path(".snakemake/metadata/half").write_text('{"input_checksums": {"data/')
+    assert renewed() == []
+    path = change("deep/b")
+    assert renewed() == [path]

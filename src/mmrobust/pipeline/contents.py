@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mmrobust.artifacts import read_json, sha256_file, write_json
 from mmrobust.errors import UserError
+from mmrobust.study import Study
 
 SETTLED = 1.0
 """Seconds by which the two times of a file differ that was written and renamed as usual."""
@@ -26,11 +27,21 @@ NOTE = Path(".snakemake/compared.json")
 """Change times of files that were compared already."""
 
 
-def read_from(study: str) -> list[Path]:
+def read_from(study: Study) -> list[Path]:
     """Folders and files that the jobs of a study read."""
-    folders = [f"data/processed/{study}", f"data/augmented/{study}", f"results/{study}"]
-    files = [Path("config/claims.yaml"), *Path("notebooks").glob("*.ipynb")]
-    return [Path(folder) for folder in folders] + files + sorted(Path("data/raw").glob("*.sha256"))
+    own = [f"{folder}/{study.study}" for folder in ("data/processed", "data/augmented", "results")]
+    texts = [Path("config/claims.yaml"), *Path("notebooks").glob("*.ipynb")]
+    raw = [*Path("data/raw").glob("*.sha256"), *Path("data/raw").glob("*/sources.json")]
+    return [*map(Path, [*own, *named_models(study)]), *sorted(texts), *sorted(raw)]
+
+
+def named_models(study: Study) -> Iterator[str]:
+    """Places of models that a configuration names; some are no file or folder but on a hub."""
+    for model in (study.model, study.judge and study.judge.get("model")):
+        yield from filter(None, [model and model.get("pretrained", {}).get("weights")])
+    yield from filter(None, [study.masked_lm and study.masked_lm.get("pretrained", {}).get("name")])
+    yield from (entry["model"] for entry in study.augmentations.values() if "model" in entry)
+    yield from (of["source"] for of in study.threat_models.values() if "/" in of.get("source", ""))
 
 
 def renew_times(places: Iterable[Path], *, warn: Callable[[str], None]) -> list[Path]:
@@ -96,7 +107,10 @@ def _recorded_checksums() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in METADATA.rglob("*"):
         if path.is_file():
-            record = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:  # half-written, by a run that was killed or goes on
+                continue
             for file, checksum in (record.get("input_checksums") or {}).items():
                 found.setdefault(file, set()).add(checksum)
     return found
