@@ -136,7 +136,8 @@ def record(configfile: Configfile = Path("config/scenes.yaml")) -> None:
 @app.command()
 def check_ledger(
     study: Annotated[
-        list[str] | None, typer.Argument(help="Studies; all that have results if left out.")
+        list[str] | None,
+        typer.Argument(help="Studies; all with committed results if left out."),
     ] = None,
 ) -> None:
     """Say what of `dvc.lock` is not in step with configuration and code; needs no data."""

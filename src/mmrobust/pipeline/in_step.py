@@ -13,33 +13,50 @@ from pathlib import Path
 from typing import Any
 
 from mmrobust.artifacts import read_json
+from mmrobust.errors import UserError
 from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.pipeline.jobs import PHASES, digests, digests_path, phase_and_study
 from mmrobust.pipeline.proof import named_config
+from mmrobust.pipeline.unrecorded import why_unrecorded
 
 
 def out_of_step(studies: Collection[str] = (), *, strictly: bool = False) -> list[str]:
     """List what of `dvc.lock` is not as configuration and code are now.
 
     Args:
-        studies: Those that are looked at; all that were shipped with results if none is named.
+        studies: Those that are looked at; all whose results are committed if none is named.
         strictly: Compare the code behind frozen stages too. They are too large to be run again at
             each change, so that their entries say what they were made by and not what is there.
 
     Returns:
         A line for each finding; none if all is in step.
+
+    Raises:
+        UserError: `dvc.yaml` or `dvc.lock` can't be read.
     """
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Repo() as repo:
-        stages = [stage for stage in repo.index.stages if _is_looked_at(stage, studies)]
+        try:
+            all_stages = list(repo.index.stages)
+        except DvcException as error:
+            raise UserError(why_unrecorded(error)) from None
+        looked_at = set(studies) or _shipped(repo)
+        stages = [stage for stage in all_stages if _is_of_phase(stage, looked_at)]
         recorded = {
             out.fs_path: (stage, out.hash_info)
-            for stage in repo.index.stages
+            for stage in all_stages
             for out in stage.outs
             if out.hash_info
         }
-        found: list[str] = []
+        there = {phase_and_study(stage.addressing) for stage in stages}
+        found = [
+            f"{phase}@{study}: dvc.yaml has no such stage"
+            for study in sorted(looked_at)
+            for phase in PHASES
+            if (phase, study) not in there
+        ]
         for study, config in sorted({(_study(of), named_config(of.cmd)) for of in stages}):
             found += _stale_digests(study, Path(config or ""))
         for stage in stages:
@@ -51,11 +68,15 @@ def _study(stage: Any) -> str:
     return phase_and_study(stage.addressing)[1]
 
 
-def _is_looked_at(stage: Any, studies: Collection[str]) -> bool:
+def _shipped(repo: Any) -> set[str]:
+    """Studies whose verdicts are committed."""
+    verdicts = Path("results").glob("*/claims.csv")
+    return {path.parent.name for path in verdicts if repo.scm.is_tracked(str(path))}
+
+
+def _is_of_phase(stage: Any, studies: Collection[str]) -> bool:
     phase, study = phase_and_study(stage.addressing)
-    if phase not in PHASES:
-        return False
-    return study in studies if studies else Path("results", study, "claims.csv").exists()
+    return phase in PHASES and study in studies
 
 
 def _stale_digests(study: str, config: Path) -> Iterator[str]:
