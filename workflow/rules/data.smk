@@ -21,7 +21,7 @@ rule download_data:
         cfg=download_cfg,
         code=download_code,
     shell:
-        "python -m mmrobust download-data --cfg {params.cfg:q} --raw data/raw"
+        "MMROBUST_CODE={params.code} python -m mmrobust download-data --cfg {params.cfg:q} --raw data/raw"
         " --out {output.sources:q} > {log:q} 2>&1"
 
 
@@ -45,7 +45,7 @@ rule prepare_data:
         code=data_code,
         out=prepared_folder,
     shell:
-        "python -m mmrobust prepare-data --cfg {params.cfg:q} --out {params.out:q} > {log:q} 2>&1"
+        "MMROBUST_CODE={params.code} python -m mmrobust prepare-data --cfg {params.cfg:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule augment_data:
@@ -73,7 +73,7 @@ rule augment_data:
         data=data_folder,
         out=augmented_folder,
     shell:
-        "python -m mmrobust augment-data --cfg {params.cfg:q} --data {params.data:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust augment-data --cfg {params.cfg:q} --data {params.data:q}"
         " --out {params.out:q} --work work/augment > {log:q} 2>&1"
 
 
@@ -103,7 +103,7 @@ rule measure_augmentation:
         augmented=augmented_folder,
         judge=judge_folder,
     shell:
-        "python -m mmrobust measure-augmentation --cfg {params.cfg:q} --data {params.data:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust measure-augmentation --cfg {params.cfg:q} --data {params.data:q}"
         " --augmented {params.augmented:q} --judge {params.judge:q} --out {output.measured:q}"
         " > {log:q} 2>&1"
 
@@ -127,7 +127,7 @@ rule tabulate_augmentations:
         code=augmentation_table_code,
         measured=measured_folder,
     shell:
-        "python -m mmrobust tabulate-augmentations --cfg {params.cfg:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust tabulate-augmentations --cfg {params.cfg:q}"
         " --measured {params.measured:q} --out {output.table:q} > {log:q} 2>&1"
 
 
@@ -151,5 +151,5 @@ rule tabulate_sweeps:
         cfg=sweep_table_cfg,
         code=sweep_table_code,
     shell:
-        "python -m mmrobust tabulate-sweeps --cfg {params.cfg:q} --out {output.table:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust tabulate-sweeps --cfg {params.cfg:q} --out {output.table:q}"
         " > {log:q} 2>&1"

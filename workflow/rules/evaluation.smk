@@ -51,7 +51,7 @@ for number, (cells, defences) in enumerate(DEFENCES_BY_CELLS.items(), start=1):
             out=evaluated_folder,
             examples=examples_folder,
         shell:
-            "python -m mmrobust evaluate-model --cfg {params.cfg:q} --data {params.data:q}"
+            "MMROBUST_CODE={params.code} python -m mmrobust evaluate-model --cfg {params.cfg:q} --data {params.data:q}"
             " --model {params.model:q} {params.masked_lm:q} {params.sources:q}"
             " --cells {params.out:q} --examples {params.examples:q} --work work/cells"
             " > {log:q} 2>&1"
@@ -78,7 +78,7 @@ rule tabulate_metrics:
         code=tabulate_code,
         cells=cells_folder,
     shell:
-        "python -m mmrobust tabulate --cfg {params.cfg:q} --cells {params.cells:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust tabulate --cfg {params.cfg:q} --cells {params.cells:q}"
         " --out-csv {output.csv:q} --out-json {output.json:q} --out-flags {output.flags:q}"
         " > {log:q} 2>&1"
 
@@ -103,5 +103,5 @@ rule judge_claims:
         code=claims_code,
         cells=cells_folder,
     shell:
-        "python -m mmrobust judge-claims --cfg {params.cfg:q} --claims {input.claims:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust judge-claims --cfg {params.cfg:q} --claims {input.claims:q}"
         " --cells {params.cells:q} --out {output.verdicts:q} > {log:q} 2>&1"

@@ -21,7 +21,7 @@ rule train_tokenizer:
         code=tokenizer_code,
         data=data_folder,
     shell:
-        "python -m mmrobust train-tokenizer --cfg {params.cfg:q} --data {params.data:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust train-tokenizer --cfg {params.cfg:q} --data {params.data:q}"
         " --out {output.tokenizer:q} > {log:q} 2>&1"
 
 
@@ -52,7 +52,7 @@ rule train_masked_lm:
         data=data_folder,
         out=masked_lm_folder,
     shell:
-        "python -m mmrobust train-masked-lm --cfg {params.cfg:q} --data {params.data:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust train-masked-lm --cfg {params.cfg:q} --data {params.data:q}"
         " --out {params.out:q} > {log:q} 2>&1"
 
 
@@ -90,7 +90,7 @@ rule train_model:
         out=trained_folder,
         work=train_work,
     shell:
-        "python -m mmrobust train-model --cfg {params.cfg:q} --data {params.data:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust train-model --cfg {params.cfg:q} --data {params.data:q}"
         " --tokenizer {input.tokenizer:q} {params.initial:q} {params.augmented:q}"
         " --out {params.out:q} --work {params.work:q} > {log:q} 2>&1"
 

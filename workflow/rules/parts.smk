@@ -38,7 +38,7 @@ rule evaluate_cell:
         sources=source_options,
         out=part_cells_folder,
     shell:
-        "python -m mmrobust evaluate-cell {wildcards.cell:q} --cfg {params.cfg:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust evaluate-cell {wildcards.cell:q} --cfg {params.cfg:q}"
         " --data {params.data:q} --model {params.model:q} {params.masked_lm:q}"
         " {params.sources:q} --cells {params.out:q} --work work/cells > {log:q} 2>&1"
 

@@ -40,7 +40,7 @@ rule draw_figures:
         results=results_folder,
         out=figures_folder,
     shell:
-        "python -m mmrobust draw-figures {input.notebook:q} {log.notebook:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust draw-figures {input.notebook:q} {log.notebook:q}"
         " --results {params.results:q} --out {params.out:q} --title {params.title:q}"
         " --parts {params.parts:q} > {log.text:q} 2>&1"
 
@@ -109,5 +109,5 @@ rule write_report:
         results=results_folder,
         data=data_folder,
     shell:
-        "python -m mmrobust write-report --cfg {params.cfg:q} --results {params.results:q}"
+        "MMROBUST_CODE={params.code} python -m mmrobust write-report --cfg {params.cfg:q} --results {params.results:q}"
         " --data {params.data:q} --out {output.page:q} > {log:q} 2>&1"

@@ -5,6 +5,7 @@ Heavy imports stand inside the verbs, so that asking for help costs no torch.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from mmrobust.cli import jobs, studies
 from mmrobust.disk import refusal
 from mmrobust.errors import UserError
+from mmrobust.pipeline.code_notes import check_code
 
 app = typer.Typer(
     add_completion=False,
@@ -26,6 +28,7 @@ app.add_typer(jobs.app)
 def main() -> None:
     """Run a verb; bad input, and what the disk refuses, ends in one line and status 2."""
     try:
+        check_code(os.environ.get("MMROBUST_CODE", "").split())
         app()
     except Exception as error:
         told = error if isinstance(error, UserError) else refusal(error)

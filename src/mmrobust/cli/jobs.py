@@ -17,6 +17,7 @@ import typer
 from mmrobust.cli.options import Out, Raw
 from mmrobust.errors import UserError
 from mmrobust.gpu_slots import one_gpu
+from mmrobust.pipeline.code_notes import check_code
 
 app = typer.Typer()
 
@@ -39,6 +40,13 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(f"--cfg: not valid JSON ({error})") from None
+
+
+def _evaluation(text: str) -> Any:
+    """What an evaluation is told, whose cells are kept under the code that it names for each."""
+    section = _json(text)
+    check_code(section["code"].values())
+    return section
 
 
 def _device(section: Any) -> AbstractContextManager[None]:
@@ -192,7 +200,7 @@ def evaluate_model(
         examples=examples,
         work=work,
     )
-    with _device(section := _json(cfg)):
+    with _device(section := _evaluation(cfg)):
         run.evaluate_model(section, folders)
 
 
@@ -219,7 +227,7 @@ def evaluate_cell(
         cells=cells,
         work=work,
     )
-    with _device(section := _json(cfg)):
+    with _device(section := _evaluation(cfg)):
         run.evaluate_cell(section, folders, cell=cell)
 
 

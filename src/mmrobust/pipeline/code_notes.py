@@ -6,13 +6,15 @@ made of. They may be thrown away: a change is then told without its modules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mmrobust.artifacts import read_json, write_json
 from mmrobust.errors import UserError
+from mmrobust.pipeline.fingerprint import edited_modules
 
 FOLDER = Path("work/code")
+SOURCE = Path(__file__).parents[2]
 
 Parts = Mapping[str, str]
 
@@ -31,6 +33,27 @@ def keep_notes(covered: Mapping[str, Parts], folder: Path = FOLDER) -> None:
                 write_json(path, dict(parts))
             except (OSError, UserError):
                 return
+
+
+def check_code(names: Iterable[str], *, source: Path = SOURCE, folder: Path = FOLDER) -> None:
+    """Refuse to work with other code than fingerprints say, which a run took when it began.
+
+    What a job makes or keeps for later is known by its fingerprint. A fingerprint without a note is
+    passed over: some jobs of clusters have none at hand, and bring the code of the run's beginning.
+
+    Args:
+        names: The fingerprints.
+        source: The folder that holds the package.
+        folder: Where the notes lie.
+
+    Raises:
+        UserError: A module was edited since.
+    """
+    notes = [note for name in names if (note := folder / f"{name}.json").exists()]
+    since = min((note.stat().st_mtime for note in notes), default=0.0)
+    edited = edited_modules(map(read_json, notes), source=source, since=since)
+    if edited:
+        raise UserError(f"{edited[0]} was edited after the run had begun; run again")
 
 
 def code_changes(old: str, new: str, covered: Mapping[str, Parts], folder: Path = FOLDER) -> str:

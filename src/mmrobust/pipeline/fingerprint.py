@@ -53,24 +53,43 @@ def parts(roots: Iterable[str], *, source: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def edited_modules(covered: Iterable[Mapping[str, str]], *, source: Path) -> list[str]:
-    """List the modules that are no longer as some fingerprints covered them.
+def edited_modules(
+    covered: Iterable[Mapping[str, str]], *, source: Path, since: float = 0.0
+) -> list[str]:
+    """List the modules, and files beside them, that are not as some fingerprints covered them.
 
     Args:
         covered: What `parts` listed, of each.
         source: The folder that holds the package (`src`).
+        since: When they were as covered; files that weren't written since needn't be read again.
     """
     noted = {
-        name: value
+        (name, value)
         for parts in covered
         for name, value in parts.items()
-        if name.split(".")[0] == PACKAGE
+        if name.startswith((f"{PACKAGE}/", f"{PACKAGE}.")) or name == PACKAGE
     }
-    return [
-        name
-        for name, value in sorted(noted.items())
-        if not _found(name, source) or _Module(name, source).digest != value
-    ]
+    return sorted(
+        {
+            name
+            for name, value in noted
+            if _written_since(name, source, since) and _digest_now(name, source) != value
+        }
+    )
+
+
+def _written_since(name: str, source: Path, since: float) -> bool:
+    """Whether a module or a file beside one was written after some time, or is gone."""
+    files = [source / name] if "/" in name else _found(name, source)
+    return not files or any(not file.exists() or file.stat().st_ctime >= since for file in files)
+
+
+def _digest_now(name: str, source: Path) -> str | None:
+    """Digest a module or a file beside one as it is now; None if it isn't there."""
+    if "/" in name:
+        path = source / name
+        return _hash(path.read_bytes()) if path.is_file() else None
+    return _Module(name, source).digest if _found(name, source) else None
 
 
 def digest_of(parts: Mapping[str, str]) -> str:
