@@ -34,6 +34,10 @@ include: "workflow/rules/report.smk"
 onstart:
     note_run(STUDY)
     keep_notes(CODE)
+    if workflow.touch:
+        begin_touching(
+            file for job in workflow.dag.needrun_jobs() for file in job.output
+        )
 
 
 onerror:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -9,9 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import dvc.repo  # noqa: F401  (loaded once, for the forks)
 import pytest
 import yaml
+from dvc.repo import Repo
 from snakemake.cli import main
 from snakemake.settings.enums import RerunTrigger
 from tests.forks import in_fork
@@ -26,6 +27,14 @@ SNAKEFILE = """
 import sys
 sys.path.insert(0, {lib!r})
 from mmrobust.pipeline.ledger import record_run
+from mmrobust.pipeline.touched import begin_touching, settle_touched
+
+if not workflow.output_settings.dryrun:
+    settle_touched()
+
+onstart:
+    if workflow.touch:
+        begin_touching(file for job in workflow.dag.needrun_jobs() for file in job.output)
 
 if not workflow.overwrite_configfiles:
     configfile: "config/a.yaml"
@@ -244,6 +253,84 @@ def test_old_outputs_touched_beside_new_inputs_are_not_recorded(project, tool):
     done = snakemake(tool, project)
     assert "not recorded: parts@a: parts/a/1.txt was touched and not made" in done
     assert lock(project)["parts@a"] == before["parts@a"]
+
+
+def test_a_touching_run_that_was_killed_is_known_by_what_it_touched(project, tool):
+    snakefile = project / "Snakefile"
+    text = snakefile.read_text()
+    snakefile.write_text(text.replace("record_run(workflow)", "__import__('os')._exit(9)"))
+    (project / "parts" / "a" / "1.txt").write_text("by hand\n")
+    options = ["--cores=1", "--max-checksum-file-size=1GB", "--touch", "--forceall"]
+    assert in_fork(lambda: main(options), project).status == 9
+    shutil.rmtree(project / ".snakemake" / "locks")
+    snakefile.write_text(text)
+    told = "not recorded: parts@a: parts/a/1.txt was touched and not made; delete it and run again"
+    assert told in recorded_now(project)
+    (project / "out" / "a" / "sum.txt").unlink()
+    assert told in snakemake(tool, project), "the next run knows it too"
+    assert told in recorded_now(project), "and so does what comes after"
+
+
+def test_an_older_entry_does_not_vouch_for_outputs_of_other_parameters(project, tool):
+    outputs = [*(project / "parts" / "a").iterdir(), project / "out" / "a" / "sum.txt"]
+    older = {path: path.read_bytes() for path in [project / "dvc.lock", *outputs]}
+    config = project / "config" / "a.yaml"
+    config.write_text(config.read_text().replace("one", "two"))
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    for path, content in older.items():
+        path.write_bytes(content)
+    told = recorded_now(project)
+    assert "not recorded: parts@a: parts/a/1.txt was changed after its job had made it" in told
+    assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "one"
+
+
+def test_a_new_time_of_the_same_bytes_is_no_change_where_a_job_had_read_them(project, tool):
+    (project / "dvc.lock").unlink()
+    os.utime(project / "parts" / "a" / "1.txt")
+    os.utime(project / "out" / "a" / "sum.txt")
+    told = recorded_now(project)
+    assert "recorded in dvc.lock: parts@a" in told
+    assert "not recorded: total@a: out/a/sum.txt was changed after its job had made it" in told
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "made"),
+    [("part", "raw.txt", "parts/a/1.txt"), ("total", "parts/a/1.txt", "out/a/sum.txt")],
+)
+def test_an_input_that_another_file_takes_the_place_of_is_noticed(project, tool, rule, file, made):
+    """Under an old time, while a job reads it: checksums are taken when the job has ended."""
+    (project / "other.txt").write_text("other\n")
+    os.utime(project / "other.txt", (1e9, 1e9))
+    path = project / "Snakefile"
+    head, found, tail = path.read_text().partition(f"rule {rule}:")
+    exchanged = f'{{output}}; mv other.txt {file} || true; sleep 0.1; touch {{output}}"\n'
+    path.write_text(head + found + tail.replace('{output}"\n', exchanged, 1))
+    before = lock(project)
+    done = snakemake(tool, project)
+    stage = "parts@a" if rule == "part" else "total@a"
+    assert f"not recorded: {stage}: {file} was changed while {made} was made from it" in done
+    assert lock(project)[stage] == before[stage]
+
+
+def test_a_stage_that_cannot_be_recorded_loses_no_other(project, tool):
+    config = project / "config" / "a.yaml"
+    config.write_text(config.read_text().replace("one", "two"))
+    before = lock(project)
+    commit = Repo.commit
+
+    def failing(repo: Repo, target: str, **options: Any) -> Any:
+        if target == "total@a":
+            (project / "dvc.lock").write_text("")
+            raise OSError(errno.ENOSPC, "No space left on device", "dvc.lock")
+        return commit(repo, target, **options)
+
+    def run() -> None:
+        Repo.commit = failing
+        main(["--cores=1", "--max-checksum-file-size=1GB"])
+
+    assert "dvc: nothing recorded: dvc.lock: " in forked(project, run)
+    assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "two"
+    assert lock(project)["total@a"] == before["total@a"]
 
 
 def changed_snakefile(project: Path, rule: str, command: str) -> None:

@@ -21,6 +21,7 @@ from mmrobust.pipeline.locks import explain_locks, note_run
 from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
 from mmrobust.pipeline.space import check_space
+from mmrobust.pipeline.touched import begin_touching, settle_touched
 from snakemake.logging import logger
 
 try:
@@ -41,7 +42,9 @@ CONFIGFILE = os.path.relpath(workflow.configfiles[0])
 
 # Jobs of a cluster read this file too.
 if workflow.is_main_process:
-    renew_times(read_from(STUDY), warn=logger.warning)
+    renew_times(read_from(study), warn=logger.warning)
+    if not workflow.output_settings.dryrun:
+        settle_touched()
 
 explain_locks(STUDY)
 DEFENCES = list(study.defences)

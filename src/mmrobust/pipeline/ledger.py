@@ -24,7 +24,6 @@ from mmrobust.pipeline.fingerprint import edited_modules
 from mmrobust.pipeline.graph import planned_workflow
 from mmrobust.pipeline.jobs import phase_and_study, renew_jobs
 from mmrobust.pipeline.proof import config_refusal, jobs_of, stage_refusal
-from mmrobust.pipeline.touched import mark_touched
 from mmrobust.pipeline.unrecorded import kept_unless_written, why_unrecorded
 
 LOCKFILE = Path("dvc.lock")
@@ -41,8 +40,6 @@ def record_run(workflow: Any, *, parts: Collection[str] = (), code: Collection[P
         parts: Targets that ask for a part of what a stage makes.
         code: What the fingerprints of its jobs cover.
     """
-    if workflow.touch:
-        mark_touched(file for job in workflow.dag.jobs for file in job.output)
     if "DVC_STAGE" in os.environ:  # started by `dvc repro`, which records by itself
         return
     if not _is_tracked():
@@ -52,9 +49,8 @@ def record_run(workflow: Any, *, parts: Collection[str] = (), code: Collection[P
         _say(f"nothing recorded: {reason}")
         return
     try:
-        with kept_unless_written(LOCKFILE):
-            for line in record_stages(workflow, code):
-                _say(line)
+        for line in record_stages(workflow, code):
+            _say(line)
     except Exception as error:  # a ledger that fails must not fail the study it keeps
         config = os.path.relpath(workflow.configfiles[0])
         _say(
@@ -79,8 +75,7 @@ def record(configfile: Path) -> list[str]:
         raise UserError("dvc.yaml or .dvc is missing: there is nothing to record in")
     with planned_workflow(configfile) as workflow:
         try:
-            with kept_unless_written(LOCKFILE):
-                return list(record_stages(workflow, ()))  # nothing has run since it was planned
+            return list(record_stages(workflow, ()))  # nothing has run since it was planned
         except Exception as error:  # DVC's are of many classes
             raise UserError(f"nothing recorded: {why_unrecorded(error)}, then again") from None
 
@@ -133,16 +128,25 @@ def record_stages(workflow: Any, code: Collection[Parts]) -> Iterator[str]:
             if _lists_jobs(stage, workflow):
                 renew_jobs(workflow, phase_and_study(stage.addressing)[1])
                 if not _newer_than_the_run(stage):
-                    repo.commit(stage.addressing, force=True)
+                    _commit(repo, stage)
         for stage, jobs in asked.items():
             reason = stage_refusal(stage, jobs, workflow, repo)
             if reason:
                 yield f"not recorded: {stage.addressing}: {reason}"
             else:
-                repo.commit(stage.addressing, force=True)
+                _commit(repo, stage)
                 recorded.append(stage.addressing)
     if recorded:
         yield f"recorded in dvc.lock: {', '.join(recorded)}"
+
+
+def _commit(repo: Any, stage: Any) -> None:
+    """Record one stage, while no other run records."""
+    from dvc.repo import lock_repo
+
+    with lock_repo(repo), kept_unless_written(LOCKFILE):
+        # Files keep their times, which prove that they are as their jobs left them.
+        repo.commit(stage.addressing, force=True, relink=False)
 
 
 def _lists_jobs(stage: Any, workflow: Any) -> bool:

@@ -71,15 +71,18 @@ def stage_refusal(stage: Any, jobs: list[Any], workflow: Any, repo: Any) -> str 
         reason = _uncovered(Path(out.fs_path), made, repo)
         if reason:
             return reason
-    changed = [Path(out.fs_path) for out in stage.outs if out.status()]
-    of_graph = {str(file) for job in workflow.dag.jobs for file in job.output}
+    made_by = {str(file): job for job in workflow.dag.jobs for file in job.output}
     for job in jobs:
-        reason = _unproved(job, workflow, changed, of_graph)
+        reason = _unread(job, workflow, made_by)
         if reason:
             return reason
-    touched = [file for job in jobs for file in job.output if is_touched(file)]
-    if touched and not _is_recorded(stage):
-        return f"{touched[0]} was touched and not made; delete it and run again"
+    if _is_recorded(stage):
+        return None
+    for file in (file for job in jobs for file in job.output):
+        if is_touched(file):
+            return f"{file} was touched and not made; delete it and run again"
+        if not _is_as_made(str(file), made_by[str(file)], workflow):
+            return f"{file} was changed after its job had made it; delete it and run again"
     return None
 
 
@@ -100,26 +103,26 @@ def _uncovered(out: Path, made: set[Path], repo: Any) -> str | None:
         if Path(file).name != TIMESTAMP
     }
     for file in sorted(present - made):
-        return f"{_shown(file)} is not made by this run; remove it if it is a leftover"
+        return (
+            f"{_shown(file)} is not made by this run; "
+            "run the whole study, and remove it if it is a leftover"
+        )
     for file in sorted(made - present):
         if out in file.parents:
             return f"{_shown(file)} is missing"
     return None
 
 
-def _unproved(job: Any, workflow: Any, changed: list[Path], of_graph: set[str]) -> str | None:
-    """Say what is not proved of a job.
+def _unread(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
+    """Say which input a job wasn't made from as it is now, if any.
 
     Snakemake compared its parameters and its command with the recorded ones. It looks at the
-    content of an input only if the file is newer than the outputs, and never at that of an output;
-    here every input is compared, and every output that is not as `dvc.lock` has it must still have
-    the time at which the job left it.
+    content of an input only if the file is newer than the outputs; here every input is compared.
 
     Args:
         job: A job of the graph.
         workflow: Snakemake's.
-        changed: The stage's outputs that are not as `dvc.lock` has them.
-        of_graph: All files that the graph makes.
+        made_by: The job that makes each file of the graph.
     """
     kept, output = workflow.persistence, job.output[0]
     if workflow.dag.needrun(job) and not workflow.dag.finished(job):
@@ -130,16 +133,43 @@ def _unproved(job: Any, workflow: Any, changed: list[Path], of_graph: set[str]) 
     for file in map(str, job.input):
         if kept.input_checksums(job, file) != {f"sha256:{_sha256(file)}"}:
             return f"{output} was made from another {file}"
-        # The checksum was taken at the end of the job, which had read the file before.
-        if file not in of_graph and started < Path(file).stat().st_mtime <= ended:
+        # The checksum was taken at the end of the job, which had read the file before. Jobs of a
+        # group are recorded together, so that what one left for another has its own time.
+        if started < _changed_at(file) <= ended and not (
+            file in made_by and _has_its_time(file, made_by[file], workflow)
+        ):
             return f"{file} was changed while {output} was made from it"
-    for file in job.output:
-        path = _absolute(file)
-        if not {path, *path.parents}.isdisjoint(changed):
-            left_at = kept.metadata(file).endtime
-            if left_at is None or abs(path.stat().st_mtime - left_at) > CLOCK:
-                return f"{file} was changed after its job had made it"
     return None
+
+
+def _is_as_made(file: str, job: Any, workflow: Any) -> bool:
+    """Whether an output is as its job left it: by its time, or by who read the same bytes before.
+
+    A checkout, or DVC when it links a file to its cache, writes the same bytes with a new time.
+    """
+    if _has_its_time(file, job, workflow):
+        return True
+    kept, changed_at = workflow.persistence, _changed_at(file)
+    return any(
+        kept.metadata(reader.output[0]).endtime < changed_at
+        and kept.input_checksums(reader, file) == {f"sha256:{_sha256(file)}"}
+        for reader in workflow.dag.jobs
+        if file in map(str, reader.input) and reader.output and kept.has_metadata(reader)
+    )
+
+
+def _has_its_time(file: str, job: Any, workflow: Any) -> bool:
+    """Whether a file has the time at which its job left it."""
+    [output] = [output for output in job.output if str(output) == file]
+    record = workflow.persistence.metadata(output)
+    left_at = record and record.endtime
+    return left_at is not None and abs(Path(file).stat().st_mtime - left_at) <= CLOCK
+
+
+def _changed_at(file: str) -> float:
+    """When a file was last written, or put there with a time of its own."""
+    found = Path(file).stat()
+    return max(found.st_mtime, found.st_ctime)
 
 
 @cache

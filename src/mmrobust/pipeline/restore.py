@@ -82,7 +82,7 @@ def _is_of(stage: Any, study: str) -> bool:
 
 
 def _touched(configfile: Path) -> None:
-    options = ["--cores", "1", "--touch", "--forceall", "--no-hooks", "--quiet", "all"]
+    options = ["--cores", "1", "--touch", "--forceall", "--quiet", "all"]
     command = [sys.executable, "-m", "snakemake", *options, "--configfile", str(configfile)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:

@@ -16,6 +16,8 @@ LOCK, PATHS_LOCK = ".dvc/tmp/lock", ".dvc/tmp/rwlock"
 def kept_unless_written(path: Path) -> Iterator[None]:
     """Put a file back as it was if the block fails: DVC writes `dvc.lock` in its place.
 
+    To be called by one process at a time, under DVC's own lock.
+
     A disk that is full has no room for the copy, so that nothing is begun.
     """
     copy = path.with_name(f".{path.name}.part")
