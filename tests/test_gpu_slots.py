@@ -111,6 +111,32 @@ def test_a_job_waits_for_a_free_one(locks, capsys):
     assert capsys.readouterr().err == "waiting for a free GPU of 0\n"
 
 
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["made before", "made meanwhile"])
+def test_a_lock_that_another_user_made_is_shared(locks, monkeypatch, meanwhile):
+    """In a folder of all, Linux may refuse to open such a file by flags that could make it."""
+    made = locks / "_0"
+    locks.mkdir()
+    made.touch()
+    opened, tries = os.open, []
+
+    def protected(path, flags, *mode):
+        if path == made:
+            tries.append(flags)
+            if meanwhile and len(tries) == 1:
+                raise FileNotFoundError(path)
+            if flags & os.O_CREAT and not flags & os.O_EXCL:
+                raise PermissionError(path)
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", protected)
+    first, second = {VISIBLE: "0,1"}, {VISIBLE: "0,1"}
+    with (
+        one_gpu("cuda", environment=first, locks=locks),
+        one_gpu("cuda", environment=second, locks=locks),
+    ):
+        assert (first, second) == ({VISIBLE: "0"}, {VISIBLE: "1"})
+
+
 def hold(log: Path, locks: Path, seconds: float) -> int:
     """Start a job that takes a GPU, notes when it has it and when not, and return its process."""
     child = os.fork()

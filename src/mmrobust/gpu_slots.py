@@ -108,7 +108,7 @@ def _first_free(
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[bool]:
     """Try to lock a file; the lock ends with the block or the process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _opened(path)
     try:
         with contextlib.suppress(PermissionError):
             path.chmod(0o666)
@@ -120,6 +120,22 @@ def _lock(path: Path) -> Iterator[bool]:
             yield True
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """Open a lock, and make it if nobody has.
+
+    Linux may refuse even root to open with `O_CREAT` what another user made in a folder of all
+    (`fs.protected_regular`), so that it is only given where nothing is.
+    """
+    try:
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        pass
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:  # another job was faster
+        return os.open(path, os.O_RDWR)
 
 
 def _count() -> int:
