@@ -48,6 +48,36 @@ def test_an_error_that_was_raised_over_one_is_understood() -> None:
     assert str(error.value) == f"a: no space left on the disk; free some, {AGAIN}"
 
 
+def over(error: Exception, *cause: Exception | None) -> Exception:
+    """An error as it is raised while one of the disk is handled, from a cause if one is given."""
+    error.__context__ = system_error(errno.EACCES, "read")
+    if cause:
+        error.__cause__ = cause[0]
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        over(RuntimeError("bug"), None),
+        over(RuntimeError("bug"), ValueError("its cause")),
+        over(KeyError("bug")),
+        over(TypeError("bug")),
+        over(AttributeError("bug")),
+    ],
+    ids=repr,
+)
+def test_a_bug_in_a_handler_is_not_taken_for_what_was_handled(error: Exception) -> None:
+    assert refusal(error) is None
+
+
+def test_an_error_of_a_library_that_wraps_one_is_understood() -> None:
+    denied = system_error(errno.EACCES, "read")
+    told = f"read: {REFUSED[errno.EACCES]}, {AGAIN}"
+    for error in (over(KeyError("store"), denied), over(ValueError("open handle"))):
+        assert str(refusal(error)) == told
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -28,6 +28,7 @@ _OTHERS = {
     errno.EPERM: f"not permitted; lift its protection (`chattr -i`, `chown`), {AGAIN}",
     errno.EIO: f"the disk reports an error; check it, {AGAIN}",
 }
+_BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError)
 _BUILT = re.compile(r"^\.(.+)\.part$")
 _FROM_RUST = re.compile(r"\(os error (\d+)\)")
 
@@ -63,8 +64,19 @@ def refusal(error: BaseException, path: Path | None = None) -> UserError | None:
             return UserError(f"{_shown(path or _named(cause))}: {_SPACE[number]}")
         if number in _OTHERS:
             return UserError(f"{_shown(_named(cause) or path)}: {_OTHERS[number]}")
-        cause = cause.__cause__ or cause.__context__
+        cause = _raised_over(cause)
     return None
+
+
+def _raised_over(error: BaseException) -> BaseException | None:
+    """The error that this one was raised from, or while it was handled; None if that says nothing.
+
+    Libraries that clean up after the disk's error fail in ways of their own, which only follow from
+    it. What nobody raises on purpose is a bug, to be seen with its traceback.
+    """
+    if error.__suppress_context__ or isinstance(error, _BUGS):
+        return error.__cause__
+    return error.__context__
 
 
 def _number(error: BaseException) -> int:
