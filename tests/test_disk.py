@@ -107,6 +107,8 @@ def test_a_refusal_names_what_was_refused() -> None:
     assert str(refusal(system_error(errno.ENOSPC))).startswith("a file: no space left")
     temporary = system_error(errno.EACCES, str(Path.cwd() / "out" / ".a-x.part.csv"))
     assert str(refusal(temporary)).startswith("out: permission denied")
+    here = system_error(errno.EACCES, str(Path.cwd()))
+    assert str(refusal(here)).startswith(".: permission denied")
     built = system_error(errno.EACCES, "data/.set.part/images.npy")
     assert str(refusal(built)).startswith("data/set/images.npy: permission denied")
 

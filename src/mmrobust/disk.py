@@ -103,7 +103,8 @@ def _shown(path: Path | None) -> str:
     if path.is_relative_to(Path.cwd()):  # temporary files have absolute names
         path = path.relative_to(Path.cwd())
     parts = [_BUILT.sub(r"\1", part) for part in path.parts]
-    return str(Path(*parts[:-1]) if parts[-1].startswith(".") else Path(*parts))
+    hidden = bool(parts) and parts[-1].startswith(".")  # the working folder itself has no parts
+    return str(Path(*parts[:-1]) if hidden else Path(*parts))
 
 
 def make_folder(folder: Path) -> None:
