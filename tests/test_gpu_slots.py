@@ -37,6 +37,7 @@ def test_the_cpu_needs_none(locks):
         ("2, 0", ["2", "0"]),
         ("GPU-8932f937,MIG-b1", ["GPU-8932f937", "MIG-b1"]),
         ("0,-1,1", ["0"]),
+        ("0,NoDevFiles,1", ["0"]),
     ],
 )
 def test_what_is_visible_is_shared(allowed, names):
@@ -50,6 +51,7 @@ def test_what_is_visible_is_shared(allowed, names):
         (None, "device: cuda: no GPU is visible; wanted one, or"),
         ("", r"\(CUDA_VISIBLE_DEVICES is ''\)"),
         ("-1", r"\(CUDA_VISIBLE_DEVICES is '-1'\)"),
+        ("NoDevFiles", r"\(CUDA_VISIBLE_DEVICES is 'NoDevFiles'\)"),
     ],
 )
 def test_no_gpu_is_told(allowed, told, locks):

@@ -15,6 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from mmrobust.errors import UserError
@@ -26,6 +27,9 @@ LOCKS = Path("/tmp/mmrobust-gpus")  # of the machine, for clones and users share
 
 SCHEDULED = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 """Variables by which schedulers name a job; GPUs may be numbered anew in each."""
+
+_ID = re.compile(r"\d|GPU-|MIG-")
+"""How the id of a GPU begins."""
 
 
 @contextlib.contextmanager
@@ -75,10 +79,10 @@ def visible_gpus(environment: Mapping[str, str], count: Callable[[], int]) -> li
     if allowed is None:
         names = [str(at) for at in range(count())]
     else:
-        # What stands behind an id that is none is not visible: so CUDA reads it.
-        listed = [name.strip() for name in allowed.split(",")]
-        ends = (at for at, name in enumerate(listed) if not name or name.startswith("-"))
-        names = listed[: next(ends, len(listed))]
+        # What stands behind an id that is none is not visible: so CUDA reads it. Slurm writes
+        # `NoDevFiles` for a job without GPUs.
+        listed = (name.strip() for name in allowed.split(","))
+        names = list(takewhile(_ID.match, listed))
     if not names:
         shown = "" if allowed is None else f" ({VISIBLE} is {allowed!r})"
         raise UserError(f"device: cuda: no GPU is visible{shown}; wanted one, or `device: cpu`")
