@@ -56,9 +56,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Hold back what is replaced inside: at the end all of it appears, in its order, or nothing.
+    """Hold back what is replaced inside: at the end all of it appears, in its order.
 
-    Renames need no space, so a disk that fills up leaves the old files as they were.
+    Nothing appears if the block fails. Renames need no space, so a disk that fills up leaves the
+    old files as they were. But a rename that is refused, or a kill between two of them, leaves the
+    files before it new and the rest old: what tells that all is whole has to come last.
     """
     held: list[tuple[Path, Path]] = []
     outer = _HELD.set(held)
