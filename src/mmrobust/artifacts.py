@@ -16,7 +16,7 @@ from typing import Any
 from mmrobust.disk import make_folder, missing, told_clearly
 from mmrobust.errors import UserError
 
-AGAIN = "delete it and run again"
+REMAKE = "delete it and run again"
 """What to do about a broken artifact: the pipeline makes what is missing."""
 MAKE = "run again and it is made"
 """What to do about a missing one."""
@@ -136,7 +136,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise missing(path, MAKE) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})", AGAIN) from None
+        raise UserError(f"{path}: not valid JSON ({error})", REMAKE) from None
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def remade() -> Iterator[None]:
     except UserError as error:
         if error.remedy:
             raise
-        raise UserError(str(error), AGAIN) from None
+        raise UserError(str(error), REMAKE) from None
 
 
 def sha256_file(path: Path) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from mmrobust.artifacts import AGAIN, read_json, replacing, write_json
+from mmrobust.artifacts import REMAKE, read_json, replacing, write_json
 from mmrobust.errors import UserError
 from mmrobust.models.encoding import token_lengths
 from mmrobust.models.tokenizer import END_ID, PAD_ID, BytePairTokenizer
@@ -322,7 +322,7 @@ def load_model(folder: Path) -> OpenClipDualEncoder:
         config = TypeAdapter(ModelConfig).validate_python(read_json(folder / "model.json"))
     except ValidationError as error:
         why = error.errors()[0]["msg"]
-        raise UserError(f"{folder / 'model.json'}: not of a model ({why})", AGAIN) from None
+        raise UserError(f"{folder / 'model.json'}: not of a model ({why})", REMAKE) from None
     if config.pretrained is not None:
         model = _build_pretrained(config.pretrained.name, None)
     else:
@@ -331,5 +331,5 @@ def load_model(folder: Path) -> OpenClipDualEncoder:
     try:
         model.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{weights}: not a checkpoint of this model ({error})", AGAIN) from None
+        raise UserError(f"{weights}: not a checkpoint of this model ({error})", REMAKE) from None
     return model.eval()

@@ -16,7 +16,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from mmrobust.artifacts import AGAIN, MAKE, write_text
+from mmrobust.artifacts import MAKE, REMAKE, write_text
 from mmrobust.disk import missing
 from mmrobust.errors import UserError
 from mmrobust.quantities import PositiveInt
@@ -79,7 +79,7 @@ class BytePairTokenizer:
         except FileNotFoundError:
             raise missing(path, MAKE) from None
         except Exception as error:  # the Rust library raises bare Exception
-            raise UserError(f"{path}: not a tokenizer file ({error})", AGAIN) from None
+            raise UserError(f"{path}: not a tokenizer file ({error})", REMAKE) from None
         self._context_length = context_length
         self._pieces: dict[str, list[int]] = {}
 
