@@ -79,12 +79,18 @@ def _behind(files: Collection[str], made: dict[str, Any]) -> set[Any]:
     return found
 
 
+def unnumbered(rule: str) -> str:
+    """The name of a rule without its number: rules that differ in their set of outputs have one.
+
+    Evaluations of models with other cells are such rules.
+    """
+    return re.sub(r"_\d+$", "", rule)
+
+
 def _by_rule(jobs: Iterable[Any]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for job in jobs:
-        # Rules that differ in the set of their outputs are numbered.
-        rule = re.sub(r"_\d+$", "", job.rule.name)
-        found.setdefault(rule, []).append(digest(_compared(job)))
+        found.setdefault(unnumbered(job.rule.name), []).append(digest(_compared(job)))
     return {rule: digest(sorted(of))[:16] for rule, of in sorted(found.items())}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from mmrobust.evaluation.keys import CellKeys, Folders
 from mmrobust.evaluation.store import CellStore
 from mmrobust.pipeline.graph import planned_workflow
+from mmrobust.pipeline.jobs import unnumbered
 from mmrobust.pipeline.past_runs import PastRuns
 from mmrobust.pipeline.schedule import Task, makespan
 from mmrobust.pipeline.why import job_name
@@ -113,8 +113,7 @@ def _rules(planned: Sequence[Planned]) -> Iterator[str]:
     """Yield a line a rule: how many of its jobs, and the time of all of them."""
     by_rule: dict[str, list[Planned]] = {}
     for of in planned:
-        # Evaluations of models with other cells have a rule of their own, numbered.
-        by_rule.setdefault(re.sub(r"_\d+$", "", of.job.rule.name), []).append(of)
+        by_rule.setdefault(unnumbered(of.job.rule.name), []).append(of)
     width = max(map(len, by_rule))
     yield "jobs:"
     for rule, jobs in by_rule.items():
