@@ -68,6 +68,11 @@ def test_a_changed_parameter_is_told_by_its_place():
     assert changes([json.dumps(new)], [json.dumps(old)])[1] == 'parameter device: "cpu" -> nothing'
 
 
+@pytest.mark.parametrize("title", ["[draft] a title", "{a title", "[1]", "1"])
+def test_a_title_may_look_like_json(title):
+    assert changes([title], ["a title"]) == [f'parameter ["{title}"] -> ["a title"]']
+
+
 def test_code_of_several_cells_is_told_once():
     new = digest_of(BEFORE | {"numpy": "2.1"})
     old_cfg, new_cfg = ({"code": {"pgd": of, "sga": of}} for of in (OLD, new))

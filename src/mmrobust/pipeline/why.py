@@ -131,11 +131,19 @@ def _by_kind(values: list[Any]) -> dict[str, list[Any]]:
     for value in values:
         if _is_fingerprint(value):
             found["code"].append(value)
-        elif isinstance(value, str) and value.startswith(("{", "[")):
-            found["configuration"].append(json.loads(value))
+        elif isinstance(content := _read(value), dict):
+            found["configuration"].append(content)
         else:
             found["other"].append(value)
     return found
+
+
+def _read(value: Any) -> Any:
+    """The content of a parameter that is JSON; None of one that isn't, as a title."""
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _masked(value: Any) -> str:
