@@ -81,6 +81,30 @@ def test_code_of_several_cells_is_told_once():
     ]
 
 
+def test_a_parameter_that_a_rule_got_or_lost_is_told():
+    parts = json.dumps({"parts": {"only": []}})
+    assert changes([], [parts]) == ['parameter parts: nothing -> {"only": []}']
+    assert changes([parts], []) == ['parameter parts: {"only": []} -> nothing']
+    assert changes([], [OLD]) == [f'code of the verb: nothing -> "{OLD}"']
+    assert changes([OLD], []) == [f'code of the verb: "{OLD}" -> nothing']
+
+
+def test_a_parameter_that_a_rule_got_hides_no_other():
+    steps, more, parts = (json.dumps(of) for of in ({"steps": 1}, {"steps": 2}, {"parts": "all"}))
+    told = ["parameter steps: 1 -> 2", 'parameter parts: nothing -> "all"']
+    assert changes([steps], [more, parts]) == told
+    assert sorted(changes([steps], [parts, more])) == sorted(told)
+
+
+def test_outputs_of_several_runs_are_each_compared_with_now():
+    older = digest_of({"python": "3.10"})
+    keep_notes({older: {**BEFORE, "scipy": "1.17"}})
+    assert changes([older, OLD], [digest_of(BEFORE | {"numpy": "2.1"})]) == [
+        "code of the verb: numpy 2.0 -> 2.1; scipy is no longer imported",
+        "code of the verb: numpy 2.0 -> 2.1",
+    ]
+
+
 def test_folders_that_end_in_a_fingerprint_are_not_told_apart():
     new = digest_of(BEFORE | {"numpy": "2.1"})
     folders = [[f"work/train/seed0-{of}"] for of in (OLD, new)]

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def reasons(job: Any, workflow: Any) -> Iterator[str]:
         yield "the command of its rule was edited"
     changed = kept.params_changed(job)
     if changed:
-        recorded = [ast.literal_eval(value) for value in changed.only_old]
-        current = [ast.literal_eval(value) for value in changed.only_new]
+        recorded = [ast.literal_eval(value) for value in sorted(changed.only_old)]
+        current = [ast.literal_eval(value) for value in sorted(changed.only_new)]
         yield from parameter_changes(recorded, current, workflow.globals["CODE"])
     if reason.forced:
         yield "forced"
@@ -105,17 +106,19 @@ def parameter_changes(
     """
     old, new = _by_kind(recorded), _by_kind(current)
     code: dict[str, list[str]] = {}
-    for before, now in zip(old["code"], new["code"], strict=False):
-        code.setdefault(code_changes(before, now, covered), []).append("the verb")
-    for before, now in zip(old["configuration"], new["configuration"], strict=False):
-        for place, was, value in _differences(before, now):
-            if _is_fingerprint(value) and _is_fingerprint(was):
-                cell = place.removeprefix("code.")
-                code.setdefault(code_changes(was, value, covered), []).append(cell)
-            else:
-                yield f"parameter {place}: {_value(was)} -> {_value(value)}"
+    # A rule may have got or lost such a parameter, and its outputs may be of several runs.
+    for before, now in product(old["code"] or [NONE], new["code"] or [NONE]):
+        if before is not now:
+            code.setdefault(_code(before, now, covered), []).append("the verb")
+    configured, configures = _merged(old["configuration"]), _merged(new["configuration"])
+    for place, was, value in _differences(configured, configures):
+        if _is_fingerprint(value) and _is_fingerprint(was):
+            cell = place.removeprefix("code.")
+            code.setdefault(code_changes(was, value, covered), []).append(cell)
+        else:
+            yield f"parameter {place}: {_value(was)} -> {_value(value)}"
     for change, places in code.items():
-        yield f"code of {', '.join(places)}: {change}"
+        yield f"code of {', '.join(dict.fromkeys(places))}: {change}"
     folders = {_masked(value) for value in old["other"]} & {
         _masked(value) for value in new["other"]
     }
@@ -136,6 +139,16 @@ def _by_kind(values: list[Any]) -> dict[str, list[Any]]:
         else:
             found["other"].append(value)
     return found
+
+
+def _merged(configurations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for of in configurations for key, value in of.items()}
+
+
+def _code(before: Any, now: Any, covered: Mapping[str, Parts]) -> str:
+    if NONE in (before, now):
+        return f"{_value(before)} -> {_value(now)}"
+    return code_changes(before, now, covered)
 
 
 def _read(value: Any) -> Any:
