@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,12 @@ from mmrobust.pipeline.past_runs import PastRuns
 
 @pytest.fixture
 def past(tmp_path):
-    return PastRuns("smoke", logs=tmp_path / "logs", results=tmp_path / "results")
+    return past_runs(tmp_path)
+
+
+def past_runs(tmp_path: Path) -> PastRuns:
+    folders = {name: tmp_path / name for name in ("logs", "results", "store")}
+    return PastRuns("smoke", **folders)
 
 
 def benchmark(path: Path, *seconds: float) -> Path:
@@ -56,9 +62,43 @@ def test_what_an_evaluation_takes_beside_its_cells_is_added(past, tmp_path):
     assert past.cells("mat", "0", []) == 7
 
 
+def stored(
+    tmp_path: Path, name: str, defence: str, attack: str, seconds: float, *, study: str = "smoke"
+) -> Path:
+    folder = tmp_path / "store" / name
+    record = {"study": study, "defence": defence, "seed": 0, "attack": attack}
+    write_json(folder / "cell.json", record)
+    write_json(folder / "seconds.json", seconds)
+    return folder / "seconds.json"
+
+
+def test_cells_that_a_part_of_the_study_asked_for_are_known(past, tmp_path):
+    before = stored(tmp_path, "a", "mat", "pgd", 5)
+    os.utime(before, (0, 0))
+    stored(tmp_path, "b", "mat", "pgd", 7)
+    stored(tmp_path, "c", "mat", "clean", 1)
+    stored(tmp_path, "d", "mat", "sga", 99, study="another")
+    (stored(tmp_path, "e", "mat", "sga", 99)).with_name("cell.json").write_text("{")
+    assert past.cells("mat", "0", ["pgd"]) == 7, "as when it was computed last"
+    assert past.cells("tecoa", "0", ["clean", "pgd"]) == 8
+    facts(tmp_path, "mat", {"clean": 2, "sga": 100}, [])
+    assert past_runs(tmp_path).cells("mat", "0", ["clean", "sga", "pgd"]) == 109
+
+
+def test_what_a_job_of_one_cell_takes_beside_it_is_added(past, tmp_path):
+    logs = tmp_path / "logs" / "smoke" / "evaluate_cell"
+    for name, seconds, took in [("clean", 1, 9), ("pgd", 5, 15), ("worst", 6, 30), ("sga", 50, 8)]:
+        stored(tmp_path, name, "mat", name, seconds)
+        benchmark(logs / f"mat_seed0_{name}.tsv", took)
+    assert past.cells("mat", "0", ["pgd"]) == 5 + 8
+    facts(tmp_path, "mat", {"pgd": 5}, ["pgd"])
+    benchmark(tmp_path / "logs" / "smoke" / "evaluate_model" / "mat_seed0.tsv", 7)
+    assert past_runs(tmp_path).cells("mat", "0", ["pgd"]) == 5 + 2, "of a whole one it is known"
+
+
 def test_without_a_past_there_is_no_estimate(past, tmp_path):
     assert past.cells("mat", "0", ["pgd"]) is None
     path = tmp_path / "results" / "smoke" / "cells" / "mat" / "seed0" / "run.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    assert PastRuns("smoke", results=tmp_path / "results").cells("mat", "0", ["pgd"]) is None
+    assert past_runs(tmp_path).cells("mat", "0", ["pgd"]) is None

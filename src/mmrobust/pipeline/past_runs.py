@@ -1,15 +1,22 @@
-"""How long jobs and cells took in past runs: from Snakemake's benchmarks and the run facts."""
+"""How long jobs and cells took in past runs.
+
+From Snakemake's benchmarks, the run facts, and the store of cells.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
+
+Model = tuple[str, str]
+"""Names of its folders, of the defence and of the seed."""
 
 
 class PastRuns:
@@ -19,11 +26,18 @@ class PastRuns:
         study: Its name.
         logs: Folder of the benchmarks.
         results: Folder of the results.
+        store: Folder of the cells that were computed.
     """
 
     def __init__(
-        self, study: str, *, logs: Path = Path("logs"), results: Path = Path("results")
+        self,
+        study: str,
+        *,
+        logs: Path = Path("logs"),
+        results: Path = Path("results"),
+        store: Path = Path("work/cells"),
     ) -> None:
+        self._study, self._store = study, store
         self._logs, self._cells = logs / study, results / study / "cells"
 
     def job(self, benchmark: Path) -> float | None:
@@ -50,27 +64,61 @@ class PastRuns:
         return fmean(of_cell or every)
 
     @cached_property
-    def _by_model(self) -> dict[tuple[str, str], dict[str, float]]:
+    def _whole(self) -> dict[Model, dict[str, Any]]:
+        """The facts of evaluations by all attacks of a study."""
         found = {}
         for path in sorted(self._cells.glob("*/seed*/run.json")):
             try:
-                times = read_json(path).get("cell_seconds")
+                facts = read_json(path)
             except UserError:
                 continue
-            if times:
-                found[path.parts[-3], path.parts[-2]] = times
+            if facts.get("cell_seconds"):
+                found[path.parts[-3], path.parts[-2]] = facts
         return found
+
+    @cached_property
+    def _by_model(self) -> dict[Model, dict[str, float]]:
+        """Times of cells; of those that only a part of the study asked for, the store knows."""
+        found = {model: dict(facts["cell_seconds"]) for model, facts in self._whole.items()}
+        for model, cell, seconds in self._stored():
+            found.setdefault(model, {}).setdefault(cell, seconds)
+        return found
+
+    def _stored(self) -> Iterator[tuple[Model, str, float]]:
+        """Yield model, name and time of each cell in the store, the latest first."""
+        kept = self._store.glob("*/seconds.json")
+        for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True):
+            try:
+                seconds, record = read_json(path), read_json(path.with_name("cell.json"))
+            except UserError:
+                continue
+            if record["study"] == self._study:
+                yield (record["defence"], f"seed{record['seed']}"), record["attack"], seconds
 
     @cached_property
     def _start(self) -> float:
         """What an evaluation takes beside its cells: imports, and loading of models."""
         beside = []
-        for (defence, seed), times in self._by_model.items():
-            facts = read_json(self._cells / defence / seed / "run.json")
+        for (defence, seed), facts in self._whole.items():
             took = _seconds(self._logs / "evaluate_model" / f"{defence}_{seed}.tsv")
             if took is not None:
+                times = facts["cell_seconds"]
                 beside.append(took - sum(times[name] for name in facts["cells_computed"]))
-        return max(0.0, fmean(beside)) if beside else 0.0
+        if beside:
+            return max(0.0, fmean(beside))
+        return min(self._beside_single_cells(), default=0.0)
+
+    def _beside_single_cells(self) -> Iterator[float]:
+        """Yield what jobs of one cell took beside it.
+
+        Part of that may be other cells, which it builds on. A job that took less than its cell
+        found it in the store.
+        """
+        for (defence, seed), times in self._by_model.items():
+            for name, seconds in times.items():
+                took = _seconds(self._logs / "evaluate_cell" / f"{defence}_{seed}_{name}.tsv")
+                if took is not None and took >= seconds:
+                    yield took - seconds
 
 
 def _seconds(benchmark: Path) -> float | None:
