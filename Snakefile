@@ -41,10 +41,12 @@ onstart:
 
 
 onerror:
-    logger.error(
-        "What is there of the study, with the rest marked as missing: "
-        f"`python -m mmrobust report-so-far --configfile {CONFIGFILE}`"
-    )
+    # Of a study without a cell there is no report yet.
+    if any(Path("results", STUDY, "cells").glob("*/seed*/*.parquet")):
+        logger.error(
+            "What is there of the study, with the rest marked as missing: "
+            f"`python -m mmrobust report-so-far --configfile {CONFIGFILE}`"
+        )
 
 
 onsuccess:

@@ -290,6 +290,21 @@ def test_an_unreadable_input(tiny, project):
     assert differing(before, files(project)) == []
 
 
+def test_a_run_that_fails_tells_of_the_report_so_far_once_there_is_a_cell(fresh_clone, tool):
+    clone = fresh_clone("failing")
+    (clone / "src" / "mmrobust" / "data" / "prepare.py").write_text("raise SystemExit(2)\n")
+    cell = clone / "results" / "smoke" / "cells" / "mat" / "seed0" / "pgd.parquet"
+    advice = "`python -m mmrobust report-so-far --configfile config/smoke.yaml`"
+    arguments = ("--cores", "1", "--configfile", "config/smoke.yaml", "--", "data")
+    for there in (False, True):
+        if there:
+            cell.parent.mkdir(parents=True)
+            cell.touch()
+        failed = tool("snakemake", *arguments, cwd=clone, check=False)
+        assert "Error in rule prepare_data" in failed.stdout
+        assert (advice in failed.stdout) == there
+
+
 @pytest.mark.usefixtures("small_disks")
 def test_a_read_only_disk(tiny, project, tmp_path):
     disk = tmp_path / "disk"
