@@ -5,9 +5,9 @@
 It needs root and the packages slurm-wlm and munge, installs nothing and says what is missing. The
 node has the machine's cores and memory, two GPUs that are none, and kills what takes more memory
 than it asked for. All that it writes lies in one folder, to which two links in /etc/slurm lead;
-munge gets a key and a socket of its own there, so that the machine's key is neither read nor
-written. Where a Slurm is configured or runs, or munge runs, it refuses. Links and folder are gone
-when it ends; what a killed run left behind the next one recognises and removes.
+munge gets a key and a socket of its own there. Where a Slurm is configured or runs, or munge has a
+key or runs, it refuses: the machine may belong to a cluster. Links and folder are gone when it
+ends; what a killed run left behind the next one recognises and removes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 FOLDER = Path("/run/mmrobust-slurm")
 # Slurm's own commands and the jobs of its Snakemake plugin look for the configuration here.
 ETC = Path("/etc/slurm")
 OURS = ("slurm.conf", "gres.conf")
+MUNGE_KEY = Path("/etc/munge/munge.key")
 FOREIGN = (*OURS, "cgroup.conf", "slurmdbd.conf")
 # The order in which they start; they end in the other.
 DAEMONS = ("munged", "slurmctld", "slurmd")
 PROGRAMS = (*DAEMONS, "sbatch", "scancel", "sinfo", "squeue", "srun")
 PATIENCE_S = 60.0
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Refusal(Exception):
@@ -64,6 +68,11 @@ def refuse_elsewhere() -> None:
     for path in (ETC / name for name in FOREIGN):
         if os.path.lexists(path) and not is_ours(path):
             raise Refusal(f"{path} is not its own: a Slurm is configured here")
+    if os.path.lexists(MUNGE_KEY):
+        raise Refusal(
+            f"{MUNGE_KEY} is not its own: this may be a machine of a cluster; "
+            "if it is none and the key came with the package, delete it"
+        )
     if FOLDER.exists() and any(FOLDER.iterdir()) and not (FOLDER / "slurm.conf").is_file():
         raise Refusal(f"{FOLDER} is not its own")
     ours = {number_of(name) for name in DAEMONS if alive(name)}
@@ -156,8 +165,14 @@ def told(*command: str) -> str:
 def stop() -> None:
     """End all jobs and daemons and remove all that was written, here or by a killed run."""
     if alive("slurmctld"):
-        told("scancel", "--user=root")
-        until(lambda: not told("squeue", "--noheader"))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            told("scancel", "--user=root")
+            until(lambda: not told("squeue", "--noheader"))
+    # Jobs that nobody answers for any more end with what watches them.
+    for process in (psutil.Process(pid) for pid, name in running() if name == "slurmstepd"):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for job in process.children(recursive=True):
+                job.kill()
     for name in reversed(DAEMONS):
         end(name)
     # What watched a job outlives the job for a moment.
@@ -194,8 +209,8 @@ def alive(name: str) -> bool:
 
 def main() -> int:
     """Run it until something ends it."""
-    # Both: whoever starts this in the background may have it ignore SIGINT.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Whoever starts this in the background may have it ignore SIGINT.
+    for number in ENDINGS:
         signal.signal(number, signal.default_int_handler)
     try:
         held = alone()
@@ -216,7 +231,7 @@ def main() -> int:
         return 130
     finally:
         # Nothing must interrupt this.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDINGS:
             signal.signal(number, signal.SIG_IGN)
         stop()
         held.close()

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from tests.cluster.conftest import Script, started
 
 def traces() -> set[str]:
     """Files where the script or Slurm might write, and the processes that they start."""
-    names = (slurm.ETC, slurm.FOLDER.parent, Path("/var/lib/munge"), Path("/var/log"))
-    files = {str(path) for folder in names for path in folder.glob("*")}
     own = re.compile("munge|slurm")
+    places = ("/etc", "/run", "/var/lib", "/var/log", "/var/spool", "/tmp")
+    folders = [path for place in places for path in Path(place).glob("*") if own.search(path.name)]
+    files = {str(path) for folder in folders for path in [folder, *folder.rglob("*")]}
     return files | {name for _, name in slurm.running() if own.search(name)}
 
 
@@ -45,42 +45,57 @@ def ready(process: Script) -> bool:
     return process.stdout.readline() == "ready\n"
 
 
-def submit_sleep() -> None:
-    """A job that would outlive every test, running."""
-    subprocess.run(["sbatch", "--output=/dev/null", "--wrap=exec sleep 600"], check=True)
-    ends = time.monotonic() + 30
-    while slurm.told("squeue", "--noheader", "--format=%T") != "RUNNING":
-        assert time.monotonic() < ends
-        time.sleep(0.2)
+def submit_sleep(folder: Path) -> int:
+    """A job that would outlive every test, running; its process."""
+    number = folder / "pid"
+    wrapped = f"--wrap=echo $$ > {number}.part; mv {number}.part {number}; exec sleep 600"
+    subprocess.run(["sbatch", "--output=/dev/null", wrapped], check=True)
+    slurm.until(number.exists)
+    pid = int(number.read_text())
+    slurm.until(lambda: (pid, "sleep") in slurm.running())
+    assert (pid, "sleep") in slurm.running()
+    return pid
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, None])
-def test_it_ends_its_jobs_and_removes_all_it_wrote(script, how):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, None])
+def test_it_ends_its_jobs_and_removes_all_it_wrote(script, how, tmp_path):
     before = traces()
     process = script()
     assert ready(process)
     assert os.path.samefile(slurm.ETC / "slurm.conf", slurm.FOLDER / "slurm.conf")
-    submit_sleep()
-    assert "sleep" in {name for _, name in slurm.running()}
+    job = submit_sleep(tmp_path)
     if how is not None:
         process.send_signal(how)
     assert process.communicate() == ("", "")
     assert process.returncode == (130 if how else 0)
     assert traces() == before
+    assert (job, "sleep") not in slurm.running()
 
 
-def test_what_a_killed_run_left_behind_the_next_one_removes(script):
+def test_it_ends_its_jobs_where_the_controller_is_gone(script, tmp_path):
+    before = traces()
+    process = script()
+    assert ready(process)
+    job = submit_sleep(tmp_path)
+    os.kill(slurm.number_of("slurmctld"), signal.SIGKILL)
+    slurm.until(lambda: "slurmctld" not in {name for _, name in slurm.running()})
+    assert process.communicate() == ("", "")
+    assert traces() == before
+    assert (job, "sleep") not in slurm.running()
+
+
+def test_what_a_killed_run_left_behind_the_next_one_removes(script, tmp_path):
     before = traces()
     first = script()
     assert ready(first)
-    submit_sleep()
+    job = submit_sleep(tmp_path)
     first.kill()
     first.wait()
     left = traces() - before
     assert left >= {str(slurm.FOLDER), str(slurm.ETC / "slurm.conf"), *slurm.DAEMONS}
     second = script()
     assert ready(second)
-    assert slurm.told("squeue", "--noheader") == "", "its jobs are gone with it"
+    assert (job, "sleep") not in slurm.running(), "its jobs are gone with it"
     assert second.communicate() == ("", "")
     assert second.returncode == 0
     assert traces() == before
@@ -127,6 +142,7 @@ def places(monkeypatch, tmp_path) -> tuple[Path, Path]:
     etc.mkdir()
     monkeypatch.setattr(slurm, "ETC", etc)
     monkeypatch.setattr(slurm, "FOLDER", folder)
+    monkeypatch.setattr(slurm, "MUNGE_KEY", tmp_path / "munge.key")
     slurm.refuse_elsewhere()
     return etc, folder
 
@@ -155,11 +171,18 @@ def test_a_link_elsewhere_is_not_its_own(places, tmp_path):
 
 
 def test_it_refuses_where_a_munge_key_lies_that_it_did_not_make(places):
+    slurm.MUNGE_KEY.write_bytes(b"of somebody")
+    assert refusal().startswith(f"{slurm.MUNGE_KEY} is not its own: ")
+    assert slurm.MUNGE_KEY.read_bytes() == b"of somebody"
+
+
+@pytest.mark.usefixtures("places")
+def test_it_refuses_where_a_folder_of_its_name_is_not_its_own(places):
     folder = places[1]
     folder.mkdir()
-    (folder / "munge.key").write_bytes(b"of somebody")
+    (folder / "kept").write_text("of somebody")
     assert refusal() == f"{folder} is not its own"
-    assert (folder / "munge.key").read_bytes() == b"of somebody"
+    assert (folder / "kept").read_text() == "of somebody"
 
 
 @pytest.mark.usefixtures("places")

@@ -75,9 +75,12 @@ def goes_on(clone: Path, cores: int, tool: Callable[..., subprocess.CompletedPro
     return str(told.stdout)
 
 
+def text_of(log: Path) -> str:
+    return log.read_text() if log.exists() else ""
+
+
 def differing(clone: Path, undisturbed: Path) -> list[str]:
     ours, theirs = results(clone), results(undisturbed)
-    ours.pop("killed.log", None)
     return sorted(
         name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
     )
@@ -88,7 +91,7 @@ def test_killed_three_times_it_ends_in_the_same_bytes_on_one_core_too(smoke_run,
     clone = fresh_clone("killed")
     logs, store = clone / "logs" / "smoke", clone / "work" / "cells"
     moments = [
-        lambda: (logs / "train_model" / "mat_seed0.log").exists(),
+        lambda: "item/s" in text_of(logs / "train_model" / "mat_seed0.log"),
         lambda: len(list(store.glob("*/cell.json"))) >= 3,
         lambda: any((logs / "draw_figures").glob("*.log")),
     ]
@@ -107,8 +110,12 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(moment, smoke_run, fresh
     clone, printed = smoke_run
     hours, minutes, seconds = re.search(r"Elapsed time: (\d+):(\d+):([\d.]+)", printed).groups()
     lasted = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    at = time.monotonic() + lasted * (moment + 0.5) / MOMENTS
-    disturbed = fresh_clone(f"killed_{moment}")
-    killed(disturbed, 2, lambda: time.monotonic() >= at)
+    for hurry in (1.0, 0.8, 0.6):  # a run on an idle machine may end before its moment comes
+        disturbed = fresh_clone(f"killed_{moment}")
+        at = time.monotonic() + hurry * lasted * (moment + 0.5) / MOMENTS
+        if killed(disturbed, 2, lambda at=at: time.monotonic() >= at):
+            break
+    else:
+        pytest.fail("the run ended before it could be killed")
     goes_on(disturbed, 2, tool)
     assert differing(disturbed, clone) == []
