@@ -3,11 +3,12 @@
 All is measured in a fresh clone of the commit that is checked out, with the environment that runs
 this script. `overhead_share` is the part of a run's wall time by which it exceeds the shortest that
 the verbs' own work allows on as many cores, in the order that the graph allows: Snakemake's start
-and scheduling, the start of each job's Python, the imports of its verb, and the ledger. A job's own
-work is its wall time less that of a process that imports the same modules and ends.
+and scheduling, the start of each job's Python, the imports of its verb, the start of a notebook's
+kernel, and the ledger. A job's own work is its wall time less that of a process that does no more
+than this, beside as many others as there are cores.
 
 Progress goes to stderr; the last line on stdout is one JSON object. Times are in seconds, medians
-of rounds where something is repeated.
+of rounds where something is repeated. What is over its limit is told, and the exit status is 1.
 
 Usage: python benchmarks/pipeline.py [--study scenes] [--cores 2] [--cells 500] [--rounds 5]
 """
@@ -40,6 +41,17 @@ from mmrobust.pipeline.schedule import Task, makespan
 from mmrobust.study import load_study
 
 ROOT = Path(__file__).parents[1]
+
+LIMITS = {"noop_s": 4.0, "plan_s": 5.0, "overhead_share": 0.15}
+
+EMPTY_NOTEBOOK = """
+import nbformat, papermill, sys
+from mmrobust.figures import notebook
+cells = [nbformat.v4.new_code_cell("import mmrobust.figures.style")]
+metadata = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), sys.argv[1])
+papermill.execute_notebook(sys.argv[1], sys.argv[1], progress_bar=False)
+"""
 
 
 def measure(study: str, *, cores: int, cells: int, rounds: int) -> dict[str, object]:
@@ -116,7 +128,9 @@ def shortest_run(study: str, *, cores: int) -> tuple[float, float, int]:
             Task(
                 name=job,
                 after=frozenset(dag.dependencies[job]),
-                seconds=max(0.0, wall_time(Path(job.benchmark)) - start_of(job.rule.shellcmd)),
+                seconds=max(
+                    0.0, wall_time(Path(job.benchmark)) - start_of(job.rule.shellcmd, cores)
+                ),
                 cores=job.threads,
                 priority=job.rule.priority,
             )
@@ -132,19 +146,32 @@ def wall_time(benchmark: Path) -> float:
         return float(list(csv.DictReader(stream, delimiter="\t"))[-1]["s"])
 
 
+def start_of(command: str, cores: int) -> float:
+    """Wall time of a process that starts as a job's command does, and ends."""
+    [verb] = re.findall(r"python -m mmrobust (\S+)", command)
+    return start_of_verb(verb, cores)
+
+
 @cache
-def start_of(command: str) -> float:
-    """Wall time of a process that imports what a job's command imports, and ends."""
-    verb = re.search(r"python -m mmrobust (\S+)", command)
-    modules = imported_by(verb.group(1)) if verb else ["papermill"]
-    code = "\n".join(f"import {module}" for module in modules)
+def start_of_verb(verb: str, cores: int) -> float:
+    """The same of a verb; `cores` of them are started at once."""
+    code = "\n".join(f"import {module}" for module in imported_by(verb))
+    if verb == "draw-figures":
+        code = EMPTY_NOTEBOOK
     times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        times.append(time.perf_counter() - started)
-    print(f"start of {verb.group(1) if verb else 'papermill'}: {min(times):.1f} s", file=sys.stderr)
-    return statistics.median(times)
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(3):
+            started = time.perf_counter()
+            processes = [
+                subprocess.Popen([sys.executable, "-c", code, f"{folder}/{number}.ipynb"])
+                for number in range(cores)
+            ]
+            if any([process.wait() for process in processes]):
+                raise SystemExit(f"{verb}: can't be started")
+            times.append(time.perf_counter() - started)
+    found = statistics.median(times)
+    print(f"start of {verb}: {found:.1f} s", file=sys.stderr)
+    return found
 
 
 def imported_by(verb: str) -> list[str]:
@@ -180,6 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     found = measure(asked.study, cores=asked.cores, cells=asked.cells, rounds=asked.rounds)
     print(json.dumps(found))
+    over = [name for name, limit in LIMITS.items() if float(str(found[name])) >= limit]
+    if over:
+        raise SystemExit("; ".join(f"{name} isn't under {LIMITS[name]}" for name in over))
 
 
 if __name__ == "__main__":
