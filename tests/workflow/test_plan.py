@@ -379,26 +379,63 @@ def test_cells_asked_for_one_by_one_are_those_of_the_whole_study(plan, clone):
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_all_parts_of_a_study_are_planned(clone, study):
-    """Each as a target of its own, by a name that says what it is."""
-    with contextlib.chdir(clone):
-        found = {job.rule for job in graph(Path("config") / f"{study}.yaml", "all", needed=False)}
+def test_every_part_of_a_study_has_a_target(study):
+    """By a name that says what it is."""
     config = load_study(PROJECT / "config" / f"{study}.yaml")
-    names = [
+    alone = [name for name, of in config.attacks.items() if of.get("standalone", True)]
+    assert set(part_targets(config, PROJECT / "config" / "claims.yaml")) == {
         *(f"defence_{name}" for name in config.defences),
         *(f"seed_{seed}" for seed in config.seeds),
         *(f"claim_{name}" for name in config.claims),
-        *(f"attack_{name}" for name in config.ensembles),
+        *(f"attack_{name}" for name in [*alone, *config.ensembles]),
         *config.targets,
-    ]
-    assert set(part_targets(config, PROJECT / "config" / "claims.yaml")) >= set(names)
-    assert not found & set(names)
+    }
 
 
-def test_a_figure_takes_the_job_that_draws_it(plan):
-    rules = {job.rule for job in plan("smoke", "figure_worst_case")}
-    assert {"figure_worst_case", "draw_figures", "tabulate_metrics"} <= rules
-    assert not rules & {"draw_examples", "write_report", "judge_claims"}
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_part_of_each_kind_takes_its_own_models_and_cells(plan, study):
+    """Of each study, for what one of them has alone (several seeds, a download) may not plan."""
+    config = load_study(PROJECT / "config" / f"{study}.yaml")
+    for defence in list(config.defences)[:1]:
+        whole = {(defence, str(seed)) for seed in config.seeds}
+        assert models_and_cells(plan(study, f"defence_{defence}")) == (whole, set())
+    for seed in config.seeds[:1]:
+        whole = {(defence, str(seed)) for defence in config.defences}
+        assert models_and_cells(plan(study, f"seed_{seed}")) == (whole, set())
+    for name, defences in list(config.targets.items())[:1]:
+        whole = {(defence, str(seed)) for defence in defences for seed in config.seeds}
+        assert models_and_cells(plan(study, name)) == (whole, set())
+    attack, ensemble = next(iter(config.attacks)), next(iter(config.ensembles))
+    for name in (attack, ensemble):
+        on = {**config.attacks, **config.ensembles}[name].get("defences", config.defences)
+        cells = {
+            (defence, str(seed), cell)
+            for defence in on
+            for seed in config.seeds
+            for cell in ("clean", name)
+        }
+        jobs = plan(study, f"attack_{name}")
+        assert models_and_cells(jobs) == (set(), cells)
+        assert [job.rule for job in jobs].count("tabulate_part") == 1
+    for claim in config.claims[:1]:
+        jobs = plan(study, f"claim_{claim}")
+        assert [job.rule for job in jobs].count("judge_claim") == 1
+        whole, cells = models_and_cells(jobs)
+        assert whole == set()
+        assert {seed for _, seed, _ in cells} == {str(seed) for seed in config.seeds}
+    rules = [job.rule for job in plan(study, "figure_worst_case")]
+    assert rules.count("draw_figures") == rules.count("tabulate_metrics") == 1
+    assert not {*rules} & {"draw_examples", "write_report", "judge_claims"}
+
+
+def models_and_cells(
+    jobs: list[Job],
+) -> tuple[set[tuple[str, str]], set[tuple[str, str, str]]]:
+    """Models that are evaluated whole, by defence and seed; and cells that are computed alone."""
+    of = [(job.rule, job.wildcards) for job in jobs]
+    whole = {(at["defence"], at["seed"]) for rule, at in of if rule.startswith("evaluate_model")}
+    alone = {(at["defence"], at["seed"], at["cell"]) for rule, at in of if rule == "evaluate_cell"}
+    return whole, alone
 
 
 def test_targets_change_no_job(plan, clone):
