@@ -156,12 +156,14 @@ def test_what_fails_leaves_the_rest_usable_and_the_report_marks_it(changed, tool
     config["defences"]["broken"] = {**mat, "training": {**mat["training"], "items": 100_000}}
     config["attacks"]["pgd"]["steps"] = 4
     CONFIG.write_text(yaml.safe_dump(config, sort_keys=False))
-    targets = ["results/smoke/models/broken/seed0/model.json"]
-    failed = tool("snakemake", *SMOKE, "--", *targets, cwd=changed, check=False)
+    targets = ["results/smoke/models/broken/seed0/model.json", str(CELLS / "pgd.json")]
+    one = ["--cores", "1", "--configfile", str(CONFIG)]
+    failed = tool("snakemake", *one, "--", *targets, cwd=changed, check=False)
     assert failed.returncode != 0
     assert "training.items" in failed.stdout
+    assert "rule evaluate_model" in failed.stdout.partition("Error in rule train_model")[2]
+    assert json.loads((CELLS / "pgd.json").read_text())["attack_config"]["steps"] == 4
     assert f"`python -m mmrobust report-so-far --configfile {CONFIG}`" in failed.stdout
-    tool("snakemake", *SMOKE, "--", str(CELLS / "pgd.json"), cwd=changed)
     assert report_so_far(CONFIG) == "12 of 72 cells are there: results/smoke/so_far/report.html"
     page = Path("results/smoke/so_far/report.html").read_text()
     assert "Smoke test (so far: 12 of 72 cells)" in page
