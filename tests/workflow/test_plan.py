@@ -394,7 +394,7 @@ def test_every_part_of_a_study_has_a_target(study):
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_part_of_each_kind_takes_its_own_models_and_cells(plan, study):
-    """Of each study, for what one of them has alone (several seeds, a download) may not plan."""
+    """Of each study: one that has a download, or several seeds, may fail where others plan."""
     config = load_study(PROJECT / "config" / f"{study}.yaml")
     for defence in list(config.defences)[:1]:
         whole = {(defence, str(seed)) for seed in config.seeds}
