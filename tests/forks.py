@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+DEADLINE_S = 1000
+"""What a fork may take before the system kills it: less than pytest gives to a test."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ def in_fork(action: Callable[[], object], folder: Path) -> Ended:
         if child == 0:
             status = 1
             try:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(DEADLINE_S)
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
                 sys.stdout = sys.stderr = log
