@@ -144,13 +144,21 @@ def hold(log: Path, locks: Path, seconds: float) -> int:
     child = os.fork()
     if child:
         return child
-    environment = {VISIBLE: "0,1"}
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    with one_gpu("cuda", environment=environment, locks=locks, sleep=lambda _: time.sleep(0.01)):
-        os.write(descriptor, f"+{environment[VISIBLE]}\n".encode())
-        time.sleep(seconds)
-        os.write(descriptor, f"-{environment[VISIBLE]}\n".encode())
-    os._exit(0)
+    status = 1
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(120)
+        environment = {VISIBLE: "0,1"}
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with one_gpu(
+            "cuda", environment=environment, locks=locks, sleep=lambda _: time.sleep(0.01)
+        ):
+            os.write(descriptor, f"+{environment[VISIBLE]}\n".encode())
+            time.sleep(seconds)
+            os.write(descriptor, f"-{environment[VISIBLE]}\n".encode())
+        status = 0
+    finally:  # or a second run of all tests would go on from here
+        os._exit(status)
 
 
 def test_six_jobs_on_two_gpus_are_never_two_on_one(locks, tmp_path):
@@ -173,7 +181,9 @@ def test_six_jobs_on_two_gpus_are_never_two_on_one(locks, tmp_path):
 
 def test_a_killed_job_frees_its_gpu(locks, tmp_path):
     children = [hold(tmp_path / "log", locks, 60) for _ in range(2)]
+    deadline = time.monotonic() + 30
     while not (tmp_path / "log").exists() or (tmp_path / "log").read_text().count("+") < 2:
+        assert time.monotonic() < deadline, "the jobs got no GPU"
         time.sleep(0.01)
     os.kill(children[0], signal.SIGKILL)
     os.waitpid(children[0], 0)
