@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,116 +15,16 @@ from dvc.repo import Repo
 from snakemake.cli import main
 from snakemake.settings.enums import RerunTrigger
 from tests.forks import in_fork
+from tests.pipeline.conftest import clean, forked, snakemake
 
 from mmrobust.errors import UserError
 from mmrobust.pipeline.ledger import record, run_refusal
 from mmrobust.pipeline.proof import jobs_of, named_config
 
-SOURCE = Path(__file__).parents[2] / "src"
-
-SNAKEFILE = """
-import sys
-sys.path.insert(0, {lib!r})
-from mmrobust.pipeline.ledger import record_run
-from mmrobust.pipeline.touched import begin_touching, settle_touched
-
-if not workflow.output_settings.dryrun:
-    settle_touched()
-
-onstart:
-    if workflow.touch:
-        begin_touching(file for job in workflow.dag.needrun_jobs() for file in job.output)
-
-if not workflow.overwrite_configfiles:
-    configfile: "config/a.yaml"
-
-onsuccess:
-    record_run(workflow)
-
-rule all:
-    input: "out/" + config["study"] + "/sum.txt"
-
-rule part:
-    input: "raw.txt"
-    output: "parts/{{study}}/{{n}}.txt"
-    params: word=config["word"]
-    shell: "echo {{params.word}} {{wildcards.n}} > {{output}}; cat {{input}} >> {{output}}"
-
-rule total:
-    input: expand("parts/{{{{study}}}}/{{n}}.txt", n=config["parts"])
-    output: "out/{{study}}/sum.txt"
-    shell: "cat {{input}} > {{output}}"
-"""
-
-DVC = """
-stages:
-  parts:
-    foreach: [a, b]
-    do:
-      cmd: snakemake --cores 1 --configfile config/${item}.yaml
-      deps: [raw.txt]
-      params: [{"config/${item}.yaml": [word, parts]}]
-      outs: [{"parts/${item}": {persist: true}}]
-  total:
-    foreach: [a, b]
-    do:
-      cmd: snakemake --cores 1 --configfile config/${item}.yaml
-      deps: ["parts/${item}"]
-      outs: [{"out/${item}/sum.txt": {persist: true}}]
-"""
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory, tool) -> Path:
-    """A tiny project with two studies, of which `a` was run and recorded."""
-    project = tmp_path_factory.mktemp("ledger") / "project"
-    (project / "config").mkdir(parents=True)
-    (project / ".dvc").mkdir()
-    (project / ".dvc" / "config").write_text("[core]\n  no_scm = true\n  analytics = false\n")
-    (project / "dvc.yaml").write_text(DVC)
-    (project / "Snakefile").write_text(SNAKEFILE.format(lib=str(SOURCE)))
-    (project / "raw.txt").write_text("raw\n")
-    os.utime(project / "raw.txt", (1e9, 1e9))
-    for study in "ab":
-        config = {"study": study, "word": "one", "parts": [1, 2]}
-        (project / "config" / f"{study}.yaml").write_text(yaml.safe_dump(config))
-    done = snakemake(tool, project)
-    assert "dvc: recorded in dvc.lock: parts@a, total@a" in done
-    assert clean(tool, project, "parts@a", "total@a")
-    return project
-
-
-@pytest.fixture
-def project(recorded, tmp_path) -> Path:
-    """A copy of the recorded project, with the times of its files."""
-    return Path(shutil.copytree(recorded, tmp_path / "project", symlinks=True))
-
-
-def snakemake(tool, project: Path, *arguments: str, **variables: str) -> str:
-    """Run Snakemake in a project."""
-    options = ["--cores=1", "--max-checksum-file-size=1GB", *arguments]
-    return forked(project, lambda: main(options), **variables)
-
 
 def recorded_now(project: Path, config: str = "config/a.yaml") -> str:
     """Record what is there of a project, as `mmrobust record` does."""
     return forked(project, lambda: print(*record(Path(config)), sep="\n"))
-
-
-def forked(project: Path, call: Callable[[], object], **variables: str) -> str:
-    """Call something in a fork, which has the modules at hand: a second, not five."""
-
-    def action() -> None:
-        os.environ.update(variables)
-        call()
-
-    ended = in_fork(action, project)
-    assert ended.status == 0, ended.told
-    return ended.told
-
-
-def clean(tool, project: Path, *stages: str) -> bool:
-    return tool("dvc", "status", "-q", *stages, cwd=project, check=False).returncode == 0
 
 
 def lock(project: Path) -> dict[str, Any]:
@@ -138,69 +37,69 @@ def edit_keeping_time(path: Path, text: str) -> None:
     os.utime(path, times)
 
 
-def test_changed_configuration_is_recorded(project, tool):
+def test_changed_configuration_is_recorded(project):
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
-    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(project)
     assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "two"
 
 
-def test_another_study_is_recorded_under_its_own_stages(project, tool):
-    done = snakemake(tool, project, "--configfile", "config/b.yaml")
+def test_another_study_is_recorded_under_its_own_stages(project):
+    done = snakemake(project, "--configfile", "config/b.yaml")
     assert "recorded in dvc.lock: parts@b, total@b" in done
     assert "@a" not in done
 
 
-def test_one_phase_records_its_stage_only(project, tool):
+def test_one_phase_records_its_stage_only(project):
     (project / "parts" / "b").mkdir(parents=True)
     targets = ["parts/b/1.txt", "parts/b/2.txt"]
-    done = snakemake(tool, project, "--configfile", "config/b.yaml", "--", *targets)
+    done = snakemake(project, "--configfile", "config/b.yaml", "--", *targets)
     assert "recorded in dvc.lock: parts@b\n" in done
 
 
-def test_data_edited_under_an_old_time_are_not_recorded_beside_old_outputs(project, tool):
+def test_data_edited_under_an_old_time_are_not_recorded_beside_old_outputs(project):
     before = lock(project)
     edit_keeping_time(project / "raw.txt", "edited\n")
     (project / "out" / "a" / "sum.txt").unlink()
-    done = snakemake(tool, project)
+    done = snakemake(project)
     assert "not recorded: parts@a: parts/a/1.txt was made from another raw.txt" in done
     assert lock(project)["parts@a"] == before["parts@a"]
 
 
-def test_an_output_edited_by_hand_is_not_recorded(project, tool):
+def test_an_output_edited_by_hand_is_not_recorded(project):
     before = lock(project)
     (project / "parts" / "a" / "2.txt").write_text("by hand\n")
-    done = snakemake(tool, project)
+    done = snakemake(project)
     assert "not recorded: parts@a: parts/a/2.txt was changed after its job had made it" in done
     assert lock(project)["parts@a"] == before["parts@a"]
 
 
-def test_files_without_a_record_of_their_making_are_not_recorded(project, tool):
+def test_files_without_a_record_of_their_making_are_not_recorded(project):
     shutil.rmtree(project / ".snakemake" / "metadata")
     (project / "out" / "a" / "sum.txt").unlink()
-    done = snakemake(tool, project)
+    done = snakemake(project)
     assert "not recorded: parts@a: there is no record of how parts/a/1.txt was made" in done
     assert "recorded in dvc.lock: total@a" in done
 
 
-def test_a_leftover_in_an_output_folder_is_not_recorded(project, tool):
+def test_a_leftover_in_an_output_folder_is_not_recorded(project):
     (project / "parts" / "a" / "3.txt").write_text("of an older study\n")
     (project / "out" / "a" / "sum.txt").unlink()
-    done = snakemake(tool, project)
+    done = snakemake(project)
     assert "not recorded: parts@a: parts/a/3.txt is not made by this run" in done
     assert "recorded in dvc.lock: total@a" in done
 
 
-def test_a_part_of_a_folder_does_not_stand_for_the_whole(project, tool):
+def test_a_part_of_a_folder_does_not_stand_for_the_whole(project):
     (project / "parts" / "a" / "1.txt").unlink()
-    done = snakemake(tool, project, "--", "parts/a/1.txt")
+    done = snakemake(project, "--", "parts/a/1.txt")
     assert "not recorded: parts@a: parts/a/2.txt is not made by this run" in done
 
 
-def test_a_copy_of_the_configuration_is_not_the_committed_one(project, tool):
+def test_a_copy_of_the_configuration_is_not_the_committed_one(project):
     shutil.copy(project / "config" / "a.yaml", project / "config" / "mine.yaml")
     (project / "out" / "a" / "sum.txt").unlink()
-    done = snakemake(tool, project, "--configfile", "config/mine.yaml")
+    done = snakemake(project, "--configfile", "config/mine.yaml")
     reason = "its configuration is config/a.yaml, the run's was config/mine.yaml"
     assert f"not recorded: total@a: {reason}" in done
     assert "recorded in" not in done
@@ -209,8 +108,8 @@ def test_a_copy_of_the_configuration_is_not_the_committed_one(project, tool):
 def test_what_a_refused_run_left_is_recorded_by_the_next(project, tool):
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
-    assert "nothing recorded: the graph was cut" in snakemake(tool, project, "--until", "part")
-    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    assert "nothing recorded: the graph was cut" in snakemake(project, "--until", "part")
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(project)
     assert clean(tool, project, "parts@a", "total@a")
 
 
@@ -222,40 +121,40 @@ def test_what_a_refused_run_left_is_recorded_by_the_next(project, tool):
         (["--forceall", "--rerun-triggers", "mtime"], "--rerun-triggers"),
     ],
 )
-def test_a_run_that_is_not_the_committed_one_records_nothing(project, tool, arguments, reason):
+def test_a_run_that_is_not_the_committed_one_records_nothing(project, arguments, reason):
     before = (project / "dvc.lock").read_bytes()
-    assert f"dvc: nothing recorded: {reason}" in snakemake(tool, project, *arguments)
+    assert f"dvc: nothing recorded: {reason}" in snakemake(project, *arguments)
     assert (project / "dvc.lock").read_bytes() == before
 
 
-def test_what_was_touched_is_not_recorded_by_a_later_run(project, tool):
+def test_what_was_touched_is_not_recorded_by_a_later_run(project):
     """After --touch Snakemake's own records say that the files come from what is there now."""
     before = lock(project)
     (project / "raw.txt").write_text("edited\n")
     (project / "parts" / "a" / "1.txt").write_text("by hand\n")
-    snakemake(tool, project, "--touch", "--forceall")
+    snakemake(project, "--touch", "--forceall")
     (project / "out" / "a" / "sum.txt").unlink()
-    done = snakemake(tool, project)
+    done = snakemake(project)
     told = "not recorded: parts@a: parts/a/1.txt was touched and not made; delete it and run again"
     assert told in done
     assert told in recorded_now(project)
     assert lock(project)["parts@a"] == before["parts@a"]
     for path in [*(project / "parts" / "a").iterdir(), project / "out" / "a" / "sum.txt"]:
         path.unlink()
-    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(project)
 
 
-def test_old_outputs_touched_beside_new_inputs_are_not_recorded(project, tool):
+def test_old_outputs_touched_beside_new_inputs_are_not_recorded(project):
     before = lock(project)
     (project / "raw.txt").write_text("edited\n")
-    snakemake(tool, project, "--touch", "--forceall")
+    snakemake(project, "--touch", "--forceall")
     (project / "out" / "a" / "sum.txt").unlink()
-    done = snakemake(tool, project)
+    done = snakemake(project)
     assert "not recorded: parts@a: parts/a/1.txt was touched and not made" in done
     assert lock(project)["parts@a"] == before["parts@a"]
 
 
-def test_a_touching_run_that_was_killed_is_known_by_what_it_touched(project, tool):
+def test_a_touching_run_that_was_killed_is_known_by_what_it_touched(project):
     snakefile = project / "Snakefile"
     text = snakefile.read_text()
     snakefile.write_text(text.replace("record_run(workflow)", "__import__('os')._exit(9)"))
@@ -267,16 +166,16 @@ def test_a_touching_run_that_was_killed_is_known_by_what_it_touched(project, too
     told = "not recorded: parts@a: parts/a/1.txt was touched and not made; delete it and run again"
     assert told in recorded_now(project)
     (project / "out" / "a" / "sum.txt").unlink()
-    assert told in snakemake(tool, project), "the next run knows it too"
+    assert told in snakemake(project), "the next run knows it too"
     assert told in recorded_now(project), "and so does what comes after"
 
 
-def test_an_older_entry_does_not_vouch_for_outputs_of_other_parameters(project, tool):
+def test_an_older_entry_does_not_vouch_for_outputs_of_other_parameters(project):
     outputs = [*(project / "parts" / "a").iterdir(), project / "out" / "a" / "sum.txt"]
     older = {path: path.read_bytes() for path in [project / "dvc.lock", *outputs]}
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
-    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(tool, project)
+    assert "recorded in dvc.lock: parts@a, total@a" in snakemake(project)
     for path, content in older.items():
         path.write_bytes(content)
     told = recorded_now(project)
@@ -284,7 +183,7 @@ def test_an_older_entry_does_not_vouch_for_outputs_of_other_parameters(project, 
     assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "one"
 
 
-def test_a_new_time_of_the_same_bytes_is_no_change_where_a_job_had_read_them(project, tool):
+def test_a_new_time_of_the_same_bytes_is_no_change_where_a_job_had_read_them(project):
     (project / "dvc.lock").unlink()
     os.utime(project / "parts" / "a" / "1.txt")
     os.utime(project / "out" / "a" / "sum.txt")
@@ -297,7 +196,7 @@ def test_a_new_time_of_the_same_bytes_is_no_change_where_a_job_had_read_them(pro
     ("rule", "file", "made"),
     [("part", "raw.txt", "parts/a/1.txt"), ("total", "parts/a/1.txt", "out/a/sum.txt")],
 )
-def test_an_input_that_another_file_takes_the_place_of_is_noticed(project, tool, rule, file, made):
+def test_an_input_that_another_file_takes_the_place_of_is_noticed(project, rule, file, made):
     """Under an old time, while a job reads it: checksums are taken when the job has ended."""
     (project / "other.txt").write_text("other\n")
     os.utime(project / "other.txt", (1e9, 1e9))
@@ -306,13 +205,13 @@ def test_an_input_that_another_file_takes_the_place_of_is_noticed(project, tool,
     exchanged = f'{{output}}; mv other.txt {file} || true; sleep 0.1; touch {{output}}"\n'
     path.write_text(head + found + tail.replace('{output}"\n', exchanged, 1))
     before = lock(project)
-    done = snakemake(tool, project)
+    done = snakemake(project)
     stage = "parts@a" if rule == "part" else "total@a"
     assert f"not recorded: {stage}: {file} was changed while {made} was made from it" in done
     assert lock(project)[stage] == before[stage]
 
 
-def test_a_stage_that_cannot_be_recorded_loses_no_other(project, tool):
+def test_a_stage_that_cannot_be_recorded_loses_no_other(project):
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
     before = lock(project)
@@ -340,20 +239,20 @@ def changed_snakefile(project: Path, rule: str, command: str) -> None:
     path.write_text(head + found + tail.replace('shell: "', f'shell: "{command}; ', 1))
 
 
-def test_a_configuration_that_is_edited_during_the_run_is_not_recorded(project, tool):
+def test_a_configuration_that_is_edited_during_the_run_is_not_recorded(project):
     before = lock(project)
     changed_snakefile(project, "part", "sed -i s/one/two/ config/a.yaml")
-    done = snakemake(tool, project)
+    done = snakemake(project)
     told = "config/a.yaml was changed after the run had read it"
     assert f"not recorded: parts@a: {told}" in done
     assert f"not recorded: total@a: {told}" in done
     assert lock(project) == before
 
 
-def test_an_input_that_is_edited_while_it_is_read_is_not_recorded(project, tool):
+def test_an_input_that_is_edited_while_it_is_read_is_not_recorded(project):
     before = lock(project)
     changed_snakefile(project, "part", "sleep 0.1; echo more >> raw.txt")
-    done = snakemake(tool, project)
+    done = snakemake(project)
     reasons = [
         "parts/a/1.txt was made from another raw.txt",
         "parts/a/2.txt was made from another raw.txt",
@@ -364,13 +263,13 @@ def test_an_input_that_is_edited_while_it_is_read_is_not_recorded(project, tool)
     assert lock(project)["parts@a"] == before["parts@a"]
 
 
-def test_code_that_is_edited_during_the_run_is_not_recorded(project, tool):
+def test_code_that_is_edited_during_the_run_is_not_recorded(project):
     before = lock(project)
     path = project / "Snakefile"
     code = '{"mmrobust.errors": "0", "mmrobust/a.txt": "0", "numpy": "0"}'
     text = path.read_text()
     path.write_text(text.replace("record_run(workflow)", f"record_run(workflow, code=[{code}])"))
-    done = snakemake(tool, project, "--forceall")
+    done = snakemake(project, "--forceall")
     assert "nothing recorded: mmrobust.errors was edited after the run had begun" in done
     assert lock(project) == before
 
@@ -380,7 +279,7 @@ def test_a_finished_run_can_be_recorded_afterwards(project, tool):
     config.write_text(config.read_text().replace("one", "two"))
     assert "not recorded: parts@a: parts/a/1.txt would be made again" in recorded_now(project)
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
-    snakemake(tool, project, DVC_STAGE="parts@a")
+    snakemake(project, DVC_STAGE="parts@a")
     assert not clean(tool, project, "parts@a")
     assert "recorded in dvc.lock: parts@a, total@a" in recorded_now(project)
     assert clean(tool, project, "parts@a", "total@a")
@@ -392,21 +291,21 @@ def test_where_there_is_no_ledger_nothing_can_be_recorded(tmp_path, monkeypatch)
         record(Path("config/a.yaml"))
 
 
-def test_dvc_repro_records_by_itself(project, tool):
+def test_dvc_repro_records_by_itself(project):
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
-    assert "dvc:" not in snakemake(tool, project, DVC_STAGE="parts@a")
+    assert "dvc:" not in snakemake(project, DVC_STAGE="parts@a")
 
 
-def test_a_project_without_dvc_runs_silently(project, tool):
+def test_a_project_without_dvc_runs_silently(project):
     shutil.rmtree(project / ".dvc")
-    assert "dvc:" not in snakemake(tool, project, "--forceall")
+    assert "dvc:" not in snakemake(project, "--forceall")
 
 
-def test_a_broken_ledger_does_not_fail_the_run(project, tool):
+def test_a_broken_ledger_does_not_fail_the_run(project):
     (project / "dvc.yaml").write_text("stages: [")
-    told = snakemake(tool, project, "--forceall")
+    told = snakemake(project, "--forceall")
     assert "dvc: nothing recorded: YAMLSyntaxError: unable to read: 'dvc.yaml', YAML file" in told
 
 

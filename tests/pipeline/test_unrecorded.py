@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import zc.lockfile
-from tests.pipeline.test_ledger import clean, project, recorded, snakemake  # noqa: F401
+from tests.pipeline.conftest import clean, snakemake
 
 from mmrobust.disk import AGAIN
 from mmrobust.errors import UserError
@@ -20,10 +20,10 @@ REMEDY = "then run `python -m mmrobust record --configfile config/a.yaml`: what 
 MEND = f"`git checkout dvc.lock`, {REMEDY}"
 
 
-def run(tool, project: Path) -> list[str]:  # noqa: F811
+def run(project: Path) -> list[str]:
     """Make the last file again; what was said of the ledger."""
     (project / "out" / "a" / "sum.txt").unlink()
-    lines = snakemake(tool, project).splitlines()
+    lines = snakemake(project).splitlines()
     return [line.removeprefix("dvc: ") for line in lines if line.startswith("dvc: ")]
 
 
@@ -39,38 +39,38 @@ def run(tool, project: Path) -> list[str]:  # noqa: F811
     ],
     ids=["half of a merge", "no stages", "no text"],
 )
-def test_a_corrupt_lock_file_is_named_with_its_remedy(project, tool, content, reason):  # noqa: F811
+def test_a_corrupt_lock_file_is_named_with_its_remedy(project, content, reason):
     (project / "dvc.lock").write_bytes(content)
-    assert run(tool, project) == [f"nothing recorded: dvc.lock: broken ({reason}); {MEND}"]
+    assert run(project) == [f"nothing recorded: dvc.lock: broken ({reason}); {MEND}"]
     assert (project / "dvc.lock").read_bytes() == content
 
 
-def test_what_was_not_recorded_is_by_the_remedy(project, tool):  # noqa: F811
+def test_what_was_not_recorded_is_by_the_remedy(project, tool):
     whole = (project / "dvc.lock").read_bytes()
     (project / "dvc.lock").write_bytes(b"<<<<<<< HEAD\n" + whole)
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
-    assert run(tool, project)[0].startswith("nothing recorded: dvc.lock: broken (")
+    assert run(project)[0].startswith("nothing recorded: dvc.lock: broken (")
     (project / "dvc.lock").write_bytes(whole)
-    assert run(tool, project) == ["recorded in dvc.lock: parts@a, total@a"]
+    assert run(project) == ["recorded in dvc.lock: parts@a, total@a"]
     assert clean(tool, project, "parts@a", "total@a")
 
 
-def test_a_lock_of_another_process_is_named_with_its_remedy(project, tool):  # noqa: F811
+def test_a_lock_of_another_process_is_named_with_its_remedy(project):
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
     held = zc.lockfile.LockFile(str(project / ".dvc" / "tmp" / "lock"))
     told = f"nothing recorded: .dvc/tmp/{{}}: another DVC process holds it; wait for it, {REMEDY}"
-    assert run(tool, project) == [told.format("lock")]
+    assert run(project) == [told.format("lock")]
     held.close()
     paths = {str(project / "out" / "a" / "sum.txt"): {"pid": os.getpid(), "cmd": "dvc repro"}}
     rwlock = project / ".dvc" / "tmp" / "rwlock"
     rwlock.write_text(json.dumps({"read": {}, "write": paths}))
-    assert run(tool, project) == [told.format("rwlock")]
+    assert run(project) == [told.format("rwlock")]
     rwlock.write_text("{")
     broken = f"nothing recorded: .dvc/tmp/rwlock: broken; delete it, {REMEDY}"
-    assert run(tool, project) == [broken]
+    assert run(project) == [broken]
     rwlock.unlink()
-    assert run(tool, project)[0].startswith("recorded in dvc.lock: ")
+    assert run(project)[0].startswith("recorded in dvc.lock: ")
 
 
 def test_a_lock_file_that_is_half_written_is_put_back(tmp_path):
