@@ -119,6 +119,8 @@ def test_what_a_refused_run_left_is_recorded_by_the_next(project, tool):
         (["--touch", "--forceall"], "--touch"),
         (["--config", "word=three"], "--config overrode"),
         (["--forceall", "--rerun-triggers", "mtime"], "--rerun-triggers"),
+        (["--forceall", "--omit-from", "total"], "the graph was cut"),
+        (["--forceall", "--allowed-rules", "all", "total"], "the graph was cut"),
     ],
 )
 def test_a_run_that_is_not_the_committed_one_records_nothing(project, arguments, reason):
@@ -347,22 +349,24 @@ def test_a_named_part_of_a_study_is_no_stage():
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        {"touch": True},
-        {"dag_settings__until": frozenset({"part"})},
-        {"dag_settings__omit_from": frozenset({"part"})},
-        {"dag_settings__allowed_rules": frozenset({"part"})},
-        {"dag_settings__batch": object()},
-        {"dag_settings__rerun_triggers": frozenset({RerunTrigger.MTIME})},
-        {"execution_settings__ignore_incomplete": True},
-        {"config_settings__config": {"word": "three"}},
-        {"storage_settings__default_storage_provider": "s3"},
+        ({"touch": True}, "--touch makes"),
+        ({"dag_settings__until": frozenset({"part"})}, "the graph was cut"),
+        ({"dag_settings__omit_from": frozenset({"part"})}, "the graph was cut"),
+        ({"dag_settings__allowed_rules": frozenset({"part"})}, "the graph was cut"),
+        ({"dag_settings__batch": object()}, "the graph was cut"),
+        ({"dag_settings__rerun_triggers": frozenset({RerunTrigger.MTIME})}, "--rerun-triggers"),
+        ({"execution_settings__ignore_incomplete": True}, "--ignore-incomplete takes"),
+        ({"config_settings__config": {"word": "three"}}, "--config overrode"),
+        ({"storage_settings__default_storage_provider": "s3"}, "--default-storage-provider"),
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_each_guard_refuses(change):
-    assert run_refusal(plain_run(**change))
+def test_each_guard_refuses(change, reason):
+    told = run_refusal(plain_run(**change))
+    assert told is not None
+    assert told.startswith(reason)
 
 
 def test_jobs_of_a_folder_are_those_that_write_below_it(tmp_path):
