@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from tests.faults.verbs import run_verb
 
 from mmrobust.errors import UserError
 from mmrobust.pipeline.graph import planned_workflow
@@ -44,11 +47,16 @@ def pushed(smoke_run, tmp_path_factory, tool, run_git) -> Path:
 
 @pytest.fixture(scope="module")
 def restored(pushed, tmp_path_factory, run_git) -> Path:
+    """A clone of it in which `make restore` was run, as far as it is the project's own verb."""
     clone = tmp_path_factory.mktemp("restored") / "clone"
     run_git(pushed, "clone", "--quiet", str(pushed), str(clone))
-    with contextlib.chdir(clone):
-        told = restore(CONFIG)
-    assert told == f"smoke is as it was recorded: {', '.join(STAGES)}"
+    made = ["make", "--dry-run", "restore", "STUDY=smoke"]
+    printed = subprocess.run(made, cwd=clone, capture_output=True, text=True, check=True).stdout
+    command = shlex.split(printed.splitlines()[-1])
+    assert command[:3] == ["python", "-m", "mmrobust"]
+    ended = run_verb(tuple(command[3:]), clone)
+    assert ended.status == 0, ended.told
+    assert ended.told.splitlines()[-1] == f"smoke is as it was recorded: {', '.join(STAGES)}"
     return clone
 
 
@@ -58,6 +66,13 @@ def changed(restored, tmp_path, monkeypatch) -> Path:
     copy = Path(shutil.copytree(restored, tmp_path / "clone", symlinks=True))
     monkeypatch.chdir(copy)
     return copy
+
+
+def said(verb: str, *arguments: str, status: int = 0) -> list[str]:
+    """What a verb of the command line prints here."""
+    ended = run_verb((verb, *arguments), Path())
+    assert ended.status == status, ended.told
+    return ended.told.splitlines()
 
 
 def stale() -> Counter[tuple[str, str]]:
@@ -103,7 +118,7 @@ def test_a_changed_parameter_reruns_what_is_told_it(changed):
     assert stale() == Counter(
         [("evaluate_model", name) for name in DEFENCES] + [(rule, "") for rule in MADE_OF_CELLS]
     )
-    told = why(CONFIG, "all")
+    told = said("why", "all", "--configfile", str(CONFIG))
     assert "  parameter attacks.square.queries: 10 -> 11" in told
     assert why(CONFIG, "results/smoke/models/mat/seed0/model.safetensors") == [
         "results/smoke/models/mat/seed0/model.safetensors is up to date"
@@ -145,25 +160,34 @@ def test_a_new_defence_runs_alone(changed):
     CONFIG.write_text(yaml.safe_dump(config, sort_keys=False))
     assert stale() == Counter(
         [("train_model", "again"), ("evaluate_model", "again")]
-        + [(rule, "") for rule in ("tabulate_sweeps", *MADE_OF_CELLS)]
-    ) - Counter([("tabulate_sweeps", "")])
+        + [(rule, "") for rule in MADE_OF_CELLS]
+    )
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda: edit("src/mmrobust/training/mat.py", "\n\n\n", "\n\n\n# A comment.\n"),
-        lambda: edit("src/mmrobust/training/mat.py", '"""', '"""Said otherwise: '),
-        lambda: edit("workflow/rules/models.smk", "rule train_model", "# Said.\nrule train_model"),
-        lambda: [os.utime(path) for path in Path().rglob("*") if path.is_file()],
-        lambda: Path("src/mmrobust/attacks/of_nobody.py").write_text("ADDED = 1\n"),
-    ],
-    ids=["comment", "docstring", "comment in a rule", "touched files", "unused module"],
-)
-def test_what_changes_no_result_reruns_nothing(changed, change: Callable[[], object]):
-    change()
-    assert stale() == Counter()
-    assert why(CONFIG, "all") == ["all is up to date"]
+WITHOUT_EFFECT: dict[str, Callable[[], object]] = {
+    "comment": lambda: edit("src/mmrobust/training/mat.py", "\n\n\n", "\n\n\n# A comment.\n"),
+    "docstring": lambda: edit("src/mmrobust/training/mat.py", '"""', '"""Said otherwise: '),
+    "comment in a rule": lambda: edit(
+        "workflow/rules/models.smk", "rule train_model", "# Said.\nrule train_model"
+    ),
+    "touched files": lambda: [os.utime(path) for path in Path().rglob("*") if path.is_file()],
+    "unused module": lambda: Path("src/mmrobust/attacks/of_nobody.py").write_text("ADDED = 1\n"),
+}
+
+
+def test_what_changes_no_result_reruns_nothing(changed):
+    """One after the other in one copy of the clone: each leaves nothing stale for the next."""
+    for name, change in WITHOUT_EFFECT.items():
+        change()
+        assert stale() == Counter(), name
+        assert why(CONFIG, "all") == ["all is up to date"], name
+
+
+def test_what_is_restored_is_recorded_in_the_same_words(changed):
+    lock = Path("dvc.lock").read_bytes()
+    told = said("record", "--configfile", str(CONFIG))
+    assert told == [f"recorded in dvc.lock: {', '.join(STAGES)}"]
+    assert Path("dvc.lock").read_bytes() == lock
 
 
 def test_what_is_not_in_step_is_not_restored(changed):
@@ -194,7 +218,7 @@ def test_other_bytes_than_those_on_record_are_not_restored(changed, run_git):
 
 
 def test_the_ledger_is_told_out_of_step_without_data(changed):
-    assert out_of_step(["smoke"]) == []
+    assert said("check-ledger", "smoke") == ["dvc.lock is in step with configuration and code"]
     shutil.rmtree("data")
     for path in Path("results/smoke").iterdir():
         if path.suffix != ".csv" and path.name != "metrics.json":
@@ -204,7 +228,7 @@ def test_the_ledger_is_told_out_of_step_without_data(changed):
     config["defences"]["mat"]["words"] = 2
     CONFIG.write_text(yaml.safe_dump(config, sort_keys=False))
     digests = Path("workflow/jobs/smoke.json")
-    assert out_of_step(["smoke"]) == [
+    assert said("check-ledger", "smoke", status=1) == [
         f"{digests}: models: train_model changed; run "
         "`python -m mmrobust write-jobs --configfile config/smoke.yaml`",
         f"{digests}: report: write_report changed; run "
@@ -213,33 +237,34 @@ def test_the_ledger_is_told_out_of_step_without_data(changed):
     ]
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (
-            lambda lock: lock["stages"].pop("models@smoke"),
-            "models@smoke: has no entry in dvc.lock; "
-            "run `snakemake --configfile config/smoke.yaml`",
-        ),
-        (
-            lambda lock: lock["stages"]["data@smoke"]["outs"][0].update(md5=f"{0:032}.dir"),
-            "models@smoke: was made from another data/processed/smoke than data@smoke recorded",
-        ),
-        (
-            lambda lock: lock["stages"]["data@smoke"].update(cmd="snakemake -- data"),
-            "data@smoke: its command is not the recorded one",
-        ),
-        (
-            lambda lock: lock["stages"]["report@smoke"]["outs"].pop(0),
-            "report@smoke: results/smoke/claims.csv is not recorded",
-        ),
-    ],
-)
-def test_an_entry_that_is_missing_or_does_not_fit_is_told(changed, change, told):
-    lock = yaml.safe_load(Path("dvc.lock").read_text())
-    change(lock)
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
-    assert told in out_of_step(["smoke"])
+OUT_OF_STEP: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (
+        lambda lock: lock["stages"].pop("models@smoke"),
+        "models@smoke: has no entry in dvc.lock; run `snakemake --configfile config/smoke.yaml`",
+    ),
+    (
+        lambda lock: lock["stages"]["data@smoke"]["outs"][0].update(md5=f"{0:032}.dir"),
+        "models@smoke: was made from another data/processed/smoke than data@smoke recorded",
+    ),
+    (
+        lambda lock: lock["stages"]["data@smoke"].update(cmd="snakemake -- data"),
+        "data@smoke: its command is not the recorded one",
+    ),
+    (
+        lambda lock: lock["stages"]["report@smoke"]["outs"].pop(0),
+        "report@smoke: results/smoke/claims.csv is not recorded",
+    ),
+]
+"""What happens to `dvc.lock`, and what is told of it."""
+
+
+def test_an_entry_that_is_missing_or_does_not_fit_is_told(changed):
+    good = Path("dvc.lock").read_text()
+    for change, told in OUT_OF_STEP:
+        lock = yaml.safe_load(good)
+        change(lock)
+        Path("dvc.lock").write_text(yaml.safe_dump(lock))
+        assert told in out_of_step(["smoke"])
 
 
 def test_an_edited_table_or_notebook_is_told(changed):
