@@ -7,7 +7,7 @@ A file is written inside `replacing`, to the temporary path that it hands out, o
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,15 @@ WRITERS = {
 """Names of functions and methods that write, whatever they belong to; so does all of `shutil`."""
 ASKS = {"disk_usage", "which"}
 """Of `shutil`, what asks and writes nothing."""
+OF_THE_SYSTEM = {
+    *("open", "replace", "renames", "link", "symlink", "remove", "removedirs", "mkfifo"),
+}
+"""Of `os`, what writes beside that."""
+DUMPS = {"dump", "safe_dump"}
+"""What writes if it is given a stream."""
+OPENERS = {"open", "io.open", "gzip.open", "tarfile.open", "os.fdopen", "zipfile.ZipFile"}
+"""What takes a file first and its mode second; the `open` of a path takes its mode first."""
+OPENS_TO_READ = {"Image.open"}
 SHIELDS = {"replacing", "building", "told_clearly"}
 """In a block of one of these, what the disk refuses is told clearly."""
 BUILT = "fills a folder of `building`, which its callers open"
@@ -53,6 +62,7 @@ ALLOWED = {
     "evaluation/run.py:evaluate_model": "`RunFacts.write`",
     "training/loop.py:train": "`TrainingState.save`",
     # no file
+    "augment/chunks.py:_opened": "an augmenter's own `open`, which loads its models",
     "evaluation/examples.py:_png": "a stream in memory",
     "figures/style.py:svg_of": "a stream in memory",
     # the ledger and the locks
@@ -70,17 +80,33 @@ ALLOWED = {
 """Module and function -> why it may write outside a shield."""
 
 
-def unshielded(node: ast.AST, inside: str = "", shield: bool = False) -> Iterator[tuple[str, str]]:
+def unshielded(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Function and text of each call that writes outside a shield."""
+    return _unshielded(tree, imported_from(tree, "os", "shutil"))
+
+
+def _unshielded(
+    node: ast.AST, imported: dict[str, str], inside: str = "", shield: bool = False
+) -> Iterator[tuple[str, str]]:
     for child in ast.iter_child_nodes(node):
         name, shielded = inside, shield
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             name = f"{inside}.{child.name}".lstrip(".")
         elif isinstance(child, ast.With):
             shielded = shield or any(is_shield(item.context_expr) for item in child.items)
-        elif isinstance(child, ast.Call) and not shield and writes(child):
+        elif isinstance(child, ast.Call) and not shield and writes(child, imported):
             yield name, ast.unparse(child.func)
-        yield from unshielded(child, name, shielded)
+        yield from _unshielded(child, imported, name, shielded)
+
+
+def imported_from(tree: ast.Module, *modules: str) -> dict[str, str]:
+    """What is imported of some modules by its own name -> its full name."""
+    return {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in modules
+        for alias in node.names
+    }
 
 
 def is_shield(manager: ast.expr) -> bool:
@@ -88,22 +114,32 @@ def is_shield(manager: ast.expr) -> bool:
     return isinstance(function, ast.Name) and function.id in SHIELDS
 
 
-def writes(call: ast.Call) -> bool:
+def writes(call: ast.Call, imported: Mapping[str, str]) -> bool:
     """Whether a call is one of those that write; `write_text(...)` alone is ours, and shielded."""
-    if not isinstance(call.func, ast.Attribute):
-        return getattr(call.func, "id", "") == "open" and opens_to_write(call)
-    name, owner = call.func.attr, ast.unparse(call.func.value)
-    if name == "open":
-        return opens_to_write(call)
+    function = ast.unparse(call.func)
+    function = imported.get(function, function)
+    owner, _, name = function.rpartition(".")
+    if owner == "shutil":
+        return name not in ASKS
+    if owner == "os" and name in OF_THE_SYSTEM:
+        return True
+    if name == "open" or function in OPENERS:
+        return function not in OPENS_TO_READ and opens_to_write(call, function)
+    if name in DUMPS:
+        return len(call.args) > 1 or any(word.arg in ("fp", "stream") for word in call.keywords)
     if name == "replace":  # of a path, one argument; of a text, two
-        return len(call.args) == 1
-    return (owner == "shutil" and name not in ASKS) or name in WRITERS
+        return bool(owner) and len(call.args) == 1
+    return bool(owner) and name in WRITERS
 
 
-def opens_to_write(call: ast.Call) -> bool:
-    modes = [*call.args[:2], *(word.value for word in call.keywords if word.arg == "mode")]
-    texts = [mode.value for mode in modes if isinstance(mode, ast.Constant)]
-    return any(isinstance(text, str) and bool(set(text) & set("wax+")) for text in texts)
+def opens_to_write(call: ast.Call, function: str) -> bool:
+    """Whether the mode says so, or is not known before it runs."""
+    at = 1 if function in OPENERS else 0
+    modes = [*call.args[at : at + 1], *(word.value for word in call.keywords if word.arg == "mode")]
+    return any(
+        not isinstance(mode, ast.Constant) or bool(set(str(mode.value)) & set("wax+"))
+        for mode in modes
+    )
 
 
 def found() -> dict[str, set[str]]:
@@ -134,6 +170,15 @@ def test_nothing_is_written_outside_a_shield_without_a_reason():
         "shutil.copyfile(one, other)",
         "part.replace(path)",
         "with other(path): path.write_text('')",
+        "os.replace(one, other)",
+        "os.symlink(one, other)",
+        "os.link(one, other)",
+        "os.open(path, flags)",
+        "open(path, mode=mode)",
+        "path.open(mode)",
+        "zipfile.ZipFile(path, 'w')",
+        "json.dump(values, stream)",
+        "from shutil import copyfile; copyfile(one, other)",
     ],
 )
 def test_a_new_site_is_found(line):
@@ -148,6 +193,9 @@ def test_a_new_site_is_found(line):
         "path.open('rb')",
         "text.replace('a', 'b')",
         "write_text(path, text)",
+        "json.dumps(values)",
+        "zipfile.ZipFile(path)",
+        "Image.open(path)",
         "with replacing(path) as new, new.open('w') as stream: stream.write('')",
     ],
 )
