@@ -591,60 +591,6 @@ def test_the_workflow_is_free_of_lint(tool, clone):
     assert "Congratulations" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "message"),
-    [
-        (
-            "smoke",
-            "evaluation:",
-            "evaluatoin:",
-            "unknown key in bad/smoke.yaml: 'evaluatoin'; did you mean 'evaluation'?",
-        ),
-        (
-            "smoke",
-            "undefended_collapses]",
-            "undefended_colapses]",
-            "unknown claim in bad/smoke.yaml: claims: 'undefended_colapses'; "
-            "did you mean 'undefended_collapses'?",
-        ),
-        (
-            "smoke",
-            "    source: standard",
-            "    source: models/none",
-            "bad/smoke.yaml: threat_models.transfer_2_255_1word.source: models/none holds no "
-            "checkpoint (model.safetensors, model.json)",
-        ),
-        (
-            "smoke",
-            "claims: [",
-            "targets: {report: [mat]}\nclaims: [",
-            "study 'smoke': targets.report: the name is taken by a rule (taken: all, augment_data,",
-        ),
-        (
-            "copied",
-            "title: ",
-            "title: Copy of ",
-            "bad/copied.yaml: `study` is 'smoke'; it must be the file's name",
-        ),
-    ],
-    ids=[
-        *("unknown key", "unknown claim", "no checkpoint", "a target with a rule's name"),
-        "a copy that keeps the study's name",
-    ],
-)
-def test_bad_configuration_is_one_clear_line(tool, clone, name, old, new, message):
-    text = (clone / "config" / "smoke.yaml").read_text()
-    assert old in text
-    bad = clone / "bad" / f"{name}.yaml"
-    bad.parent.mkdir(exist_ok=True)
-    bad.write_text(text.replace(old, new))
-    config = f"bad/{name}.yaml"
-    done = tool("snakemake", "-n", "--configfile", config, cwd=clone, check=False)
-    assert done.returncode != 0
-    assert message in done.stdout
-    assert "Traceback" not in done.stdout
-
-
 SMOKE = yaml.safe_load((PROJECT / "config" / "smoke.yaml").read_text())
 
 
