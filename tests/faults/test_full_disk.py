@@ -203,9 +203,9 @@ def test_a_run_on_a_full_disk_does_not_begin(fresh_clone, tmp_path):
             copy = shutil.copytree if (clone / name).is_dir() else shutil.copy
             copy(clone / name, disk / name)
         (disk / "src").symlink_to(clone / "src")
-        leave_free(disk, 1000)
+        leave_free(disk, 4 * 2**20 // PAGE)
         full = in_fork(lambda: main(arguments), disk)
-        told = rf"{disk}: no space left on its disk \(3\.9 of at least 8 MB\); free some, {AGAIN}"
+        told = rf"{disk}: no space left on its disk \(4\.0 of at least 8 MB\); free some, {AGAIN}"
         assert full.status != 0
         assert "Traceback" not in full.told
         assert [line for line in full.told.splitlines() if re.fullmatch(told, line)], full.told
