@@ -111,3 +111,21 @@ def test_a_new_attack_computes_its_own_cell_only(changed_clone, tool):
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(after) - set(before) == {"one_more.json", "one_more.parquet"}
     assert [name for name in before if name != "run.json" and before[name] != after[name]] == []
+
+
+def cells(clone: Path) -> dict[str, bytes]:
+    """All cells of the study, but the facts of their runs."""
+    paths = sorted((clone / "results" / "smoke" / "cells").rglob("*"))
+    kept = [path for path in paths if path.is_file() and path.name != "run.json"]
+    return {str(path.relative_to(clone)): path.read_bytes() for path in kept}
+
+
+def test_a_deleted_cell_is_made_again_from_the_store(changed_clone, tool):
+    """What is told of a broken one: delete it and run again."""
+    before = cells(changed_clone)
+    folder = changed_clone / "results" / "smoke" / "cells" / "standard" / "seed0"
+    (folder / "pgd.json").unlink()
+    done = tool("snakemake", "--cores", "2", *SMOKE, "--", "evaluation", cwd=changed_clone)
+    assert "train_model" not in done.stdout
+    assert cells(changed_clone) == before
+    assert json.loads((folder / "run.json").read_text())["cells_computed"] == []
