@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.augment.conftest import Augment
+from tests.servers import serving
 
 from mmrobust.augment import endpoint
 from mmrobust.augment.endpoint import RETRIES, Chat, Endpoint
@@ -72,13 +73,8 @@ def status(number: int, text: str = "") -> Callable[[Handler], None]:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(endpoint, "BACKOFF_S", 0.0)
-    one = Server()
-    thread = threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield one
-    one.shutdown()
-    one.server_close()
-    thread.join()
+    with serving(Server()) as one:
+        yield one
 
 
 def prompts(*captions: str) -> list[Prompt]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.servers import serving
 
 from mmrobust.artifacts import read_json
 from mmrobust.data.download import download
@@ -91,13 +91,8 @@ def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, "127.0.0.1")
-    served = Server()
-    thread = threading.Thread(target=served.serve_forever, args=(0.01,))
-    thread.start()
-    yield served
-    served.shutdown()
-    served.server_close()
-    thread.join()
+    with serving(Server()) as served:
+        yield served
 
 
 class Fetch:

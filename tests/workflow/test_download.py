@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tests.servers import FolderServer, serving
 
 from mmrobust.data.prepared import load_lexicon, load_split
 
@@ -25,35 +23,13 @@ NAMES = [name for names in SPLITS.values() for name in names]
 ARGUMENTS = ["--cores", "1", "--configfile", "config/tiny.yaml", "--", "data"]
 
 
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder and remembers what was asked for."""
-
-    def do_GET(self) -> None:
-        self.server.requests.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
-class Server(ThreadingHTTPServer):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-        self.requests: list[str] = []
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
+def server(tmp_path_factory) -> Iterator[FolderServer]:
     folder = tmp_path_factory.mktemp("served")
     for name, content in published().items():
         (folder / name).write_bytes(content)
-    served = Server(folder)
-    thread = threading.Thread(target=served.serve_forever, args=(0.01,))
-    thread.start()
-    yield served
-    served.shutdown()
-    served.server_close()
-    thread.join()
+    with serving(FolderServer(folder)) as served:
+        yield served
 
 
 def published() -> dict[str, bytes]:
@@ -104,14 +80,13 @@ def downloaded(fresh_clone, tool, server) -> Path:
     """A fresh clone with a study of the served files, whose data were made."""
     clone = fresh_clone("download")
     config = yaml.safe_load((clone / "config" / "flickr8k.yaml").read_text())
-    address = f"http://127.0.0.1:{server.server_address[1]}"
     config["study"] = "tiny"
     config["dataset"] = {
         "name": "flickr8k",
         "image_size": config["dataset"]["image_size"],
         "accept_terms": True,
         "sources": {
-            name: {"url": f"{address}/{name}", "sha256": value}
+            name: {"url": f"{server.address}/{name}", "sha256": value}
             for name, value in checksums().items()
         },
     }
