@@ -20,11 +20,10 @@ CELLS = Path("results/smoke/cells/mat/seed0")
 
 
 @pytest.fixture
-def changed(smoke_run, tmp_path, monkeypatch) -> Path:
+def changed(changed_clone, monkeypatch) -> Path:
     """A copy of the finished clone, to change; the test is in it."""
-    copy = Path(shutil.copytree(smoke_run[0], tmp_path / "clone", symlinks=True))
-    monkeypatch.chdir(copy)
-    return copy
+    monkeypatch.chdir(changed_clone)
+    return changed_clone
 
 
 def configure(**sections: Any) -> None:

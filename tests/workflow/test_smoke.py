@@ -6,7 +6,6 @@ import csv
 import getpass
 import json
 import os
-import shutil
 import socket
 from pathlib import Path
 
@@ -21,12 +20,6 @@ SMOKE = ["--configfile", "config/smoke.yaml"]
 @pytest.fixture(scope="module")
 def clone(smoke_run) -> Path:
     return smoke_run[0]
-
-
-@pytest.fixture
-def changed_clone(clone, tmp_path) -> Path:
-    """A copy of the finished clone, to change."""
-    return Path(shutil.copytree(clone, tmp_path / "clone", symlinks=True))
 
 
 def test_it_ends_with_a_report_and_a_verdict_on_each_claim(clone):
