@@ -21,6 +21,8 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
+NOBODY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+"""Author of commits."""
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 
@@ -128,7 +130,7 @@ def run_git() -> Callable[..., str]:
     """Run git in a folder; commits are by nobody in particular."""
 
     def run(folder: Path, *arguments: str) -> str:
-        return git(folder, "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
+        return git(folder, *NOBODY, *arguments)
 
     return run
 
@@ -143,10 +145,9 @@ def fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         for file in committable():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, folder / file)
-        author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
         git(folder, "init", "--quiet")
         git(folder, "add", "--all")
-        git(folder, *author, "commit", "--quiet", "--no-verify", "--message", "Everything")
+        git(folder, *NOBODY, "commit", "--quiet", "--no-verify", "--message", "Everything")
         return folder
 
     return clone
