@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,14 @@ def tiny(fresh_clone, tool) -> tuple[Path, list[Verb]]:
         ended = run_verb(verb, clone)
         assert ended.status == 0, ended.told
     return clone, verbs
+
+
+@pytest.fixture
+def project(tiny, tmp_path) -> Path:
+    """A copy of what the verbs of the tiny study read and wrote."""
+    for name in ("data", "results/tiny", "config", "work"):
+        shutil.copytree(tiny[0] / name, tmp_path / "project" / name)
+    return tmp_path / "project"
 
 
 @pytest.fixture(scope="session")

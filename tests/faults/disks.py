@@ -13,6 +13,10 @@ from pathlib import Path
 
 from mmrobust import artifacts
 
+AGAIN = "then run again (finished work is kept)"
+NO_SPACE = f"no space left on the disk; free some, {AGAIN}"
+TOO_LARGE = f"larger than a file may be here; raise the limit (`ulimit -f`), {AGAIN}"
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 FULL = "full: "
 """What a fork prints before the name of the file that it lets find no space."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.disks import mount_small_disk, obey_permissions
+from tests.faults.disks import AGAIN, mount_small_disk, obey_permissions
 from tests.faults.verbs import Verb, differing, files, last_of, option, run_verb
 from tests.forks import in_fork
 
@@ -23,17 +23,8 @@ REMAKE = "delete it and run again"
 DATA, RESULTS = "data/processed/tiny", "results/tiny"
 MODEL, CELLS = f"{RESULTS}/models/mat_plus/seed0", f"{RESULTS}/cells/standard/seed0"
 SET = "data/augmented/tiny/renderings"
-AGAIN = "then run again (finished work is kept)"
 
 Break = Callable[[Path], object]
-
-
-@pytest.fixture
-def project(tiny, tmp_path) -> Path:
-    """A copy of the tiny study's files."""
-    for name in ("data", RESULTS, "config", "work"):
-        shutil.copytree(tiny[0] / name, tmp_path / "project" / name)
-    return tmp_path / "project"
 
 
 def named(tiny: tuple[Path, list[Verb]], name: str) -> Verb:

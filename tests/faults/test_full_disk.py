@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 from snakemake.cli import main
-from tests.faults.disks import FULL, PAGE, full_at, leave_free, mount_small_disk
+from tests.faults.disks import (
+    AGAIN,
+    FULL,
+    NO_SPACE,
+    PAGE,
+    TOO_LARGE,
+    full_at,
+    leave_free,
+    mount_small_disk,
+)
 from tests.faults.verbs import Files, Verb, differing, files, last_of, option, run_verb
 from tests.forks import Ended, in_fork
-
-AGAIN = r"then run again \(finished work is kept\)"
-NO_SPACE = rf"no space left on the disk; free some, {AGAIN}"
-TOO_LARGE = rf"larger than a file may be here; raise the limit \(`ulimit -f`\), {AGAIN}"
 
 VERBS = {
     "prepare-data": [],
@@ -40,14 +45,6 @@ EARLIER = b"of an earlier run"
 
 def test_every_verb_of_the_pipeline_is_tried(tiny):
     assert {verb[0] for verb in tiny[1]} == set(VERBS)
-
-
-@pytest.fixture
-def project(tiny, tmp_path) -> Path:
-    """A copy of what the verbs of the tiny study read and wrote."""
-    for name in ("data", "results/tiny", "config", "work"):
-        shutil.copytree(tiny[0] / name, tmp_path / "project" / name)
-    return tmp_path / "project"
 
 
 def named(tiny: tuple[Path, list[Verb]], name: str) -> Verb:
@@ -77,8 +74,7 @@ def refused(ended: Ended, before: Files, after: Files) -> str:
     [file] = [line for line in ended.told.splitlines() if line.startswith(FULL)]
     file = re.sub(r"/\.([^/]+)\.part/", r"/\1/", file.removeprefix(FULL))  # a folder being built
     told = TOO_LARGE if file.endswith(".safetensors") else NO_SPACE
-    assert re.fullmatch(rf"(\S+): {told}", ended.line), ended.line
-    assert ended.line.startswith(f"{file}: ")
+    assert ended.line == f"{file}: {told}"
     assert differing(before, after) == []
     return file
 
@@ -157,7 +153,7 @@ def test_figures_that_find_no_space_stay_as_they_were(tmp_path):
 
         ended = in_fork(draw, tmp_path)
         assert ended.status == 2, ended.told
-        assert re.search(rf"a\.{suffix}: {NO_SPACE}$", ended.told.strip())
+        assert ended.told.strip().endswith(f"a.{suffix}: {NO_SPACE}")
         assert differing(before, files(tmp_path)) == []
 
 
@@ -180,8 +176,9 @@ def test_a_disk_that_fills_up_while_a_folder_is_built(tiny, project, tmp_path, n
         for free in [*range(0, last, 7), *range(last, needed)]:
             leave_free(disk, free)
             ended = run_verb(verb, disk / "project")
-            assert re.fullmatch(rf"(\S+): {NO_SPACE}", ended.line), (free, needed, ended.line)
-            assert option(verb, "--out") in ended.line
+            file, told = ended.line.split(": ", 1)
+            assert told == NO_SPACE, (free, needed, ended.line)
+            assert option(verb, "--out") in file
             assert differing(before, files(disk / "project")) == [], (free, needed)
         leave_free(disk, needed + 4)
         ended = run_verb(verb, disk / "project")
@@ -206,10 +203,10 @@ def test_a_run_on_a_full_disk_does_not_begin(fresh_clone, tmp_path):
         (disk / "src").symlink_to(clone / "src")
         leave_free(disk, 4 * 2**20 // PAGE)
         full = in_fork(lambda: main(arguments), disk)
-        told = rf"{disk}: no space left on its disk \(4\.0 of at least 8 MB\); free some, {AGAIN}"
+        told = f"{disk}: no space left on its disk (4.0 of at least 8 MB); free some, {AGAIN}"
         assert full.status != 0
         assert "Traceback" not in full.told
-        assert [line for line in full.told.splitlines() if re.fullmatch(told, line)], full.told
+        assert told in full.told.splitlines()
         planned = in_fork(lambda: main(["--dry-run", *arguments]), disk)
         assert planned.status == 0, planned.told
 

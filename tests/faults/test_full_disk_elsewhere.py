@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 import os
 import resource
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.faults.disks import FULL, full_at
+from tests.faults.disks import FULL, NO_SPACE, TOO_LARGE, full_at
 from tests.faults.verbs import Verb, differing, files, run_verb
+from tests.servers import FolderServer, serving
 
 from mmrobust.data.raw import raw_files
 from mmrobust.figures.catalogue import FIGURES
 
-AGAIN = "then run again (finished work is kept)"
-NO_SPACE = f"no space left on the disk; free some, {AGAIN}"
-TOO_LARGE = f"larger than a file may be here; raise the limit (`ulimit -f`), {AGAIN}"
 EARLIER = "of an earlier run\n"
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
 
 
 @pytest.fixture
@@ -39,14 +29,8 @@ def address(tmp_path, monkeypatch) -> Iterator[str]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     (tmp_path / "served").mkdir()
-    handler = functools.partial(Quiet, directory=tmp_path / "served")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(FolderServer(tmp_path / "served")) as server:
+        yield server.address
 
 
 @pytest.fixture
