@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.workflow
 
 SMOKE = ["--configfile", "config/smoke.yaml"]
 MOMENTS = 20
-"""Moments of a run, spread evenly, at which the long test kills it."""
+"""At how many moments of a run the long test kills it."""
 
 
 def results(clone: Path) -> dict[str, bytes]:
@@ -107,15 +106,22 @@ def test_killed_three_times_it_ends_in_the_same_bytes_on_one_core_too(smoke_run,
 @pytest.mark.long
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(moment, smoke_run, fresh_clone, tool):
-    clone, printed = smoke_run
-    hours, minutes, seconds = re.search(r"Elapsed time: (\d+):(\d+):([\d.]+)", printed).groups()
-    lasted = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    for hurry in (1.0, 0.8, 0.6):  # a run on an idle machine may end before its moment comes
-        disturbed = fresh_clone(f"killed_{moment}")
-        at = time.monotonic() + hurry * lasted * (moment + 0.5) / MOMENTS
-        if killed(disturbed, 2, lambda at=at: time.monotonic() >= at):
-            break
-    else:
-        pytest.fail("the run ended before it could be killed")
-    goes_on(disturbed, 2, tool)
-    assert differing(disturbed, clone) == []
+    """Moments are spread over the jobs of a run, and over what a job does in its first seconds."""
+    undisturbed, _ = smoke_run
+    clone = fresh_clone(f"killed_{moment}")
+    jobs = started_jobs(undisturbed) * moment // MOMENTS
+    due: list[float] = []
+
+    def comes() -> bool:
+        if not due and started_jobs(clone) >= jobs:
+            due.append(time.monotonic() + 1.0 + 0.6 * (moment % 5))
+        return bool(due) and time.monotonic() >= due[0]
+
+    assert killed(clone, 2, comes), "the run ended before"
+    goes_on(clone, 2, tool)
+    assert differing(clone, undisturbed) == []
+
+
+def started_jobs(clone: Path) -> int:
+    """How many jobs have a log."""
+    return len(list((clone / "logs" / "smoke").rglob("*.log")))
