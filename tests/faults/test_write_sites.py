@@ -70,6 +70,8 @@ ALLOWED = {
     "pipeline/unrecorded.py:kept_unless_written": "copies under `told_clearly`, puts back, removes",
     # the machine's GPUs, in a folder that is no project's
     "gpu_slots.py:_first_free": "the system's own folder for temporary files",
+    "gpu_slots.py:_opened": "a lock in the system's own folder for temporary files",
+    "pipeline/touched.py:settle_touched": "removes a note of its own",
     "gpu_slots.py:_lock": "a file that this process has just opened",
     # removes, and writes nothing
     "data/download.py:_fetch": "removes an archive that is refused",

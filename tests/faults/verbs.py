@@ -47,7 +47,7 @@ def verbs_of(printed: str) -> list[Verb]:
     """The package's verbs among the shell commands that Snakemake printed, in their order."""
     commands = [line.removeprefix("Shell command: ") for line in printed.splitlines()]
     words = [shlex.split(command) for command in commands if " -m mmrobust " in command]
-    return [tuple(line[3 : line.index(">")]) for line in words]
+    return [tuple(line[line.index("mmrobust") + 1 : line.index(">")]) for line in words]
 
 
 def last_of(verbs: list[Verb], name: str) -> Verb:

@@ -52,8 +52,8 @@ def restored(pushed, tmp_path_factory, run_git) -> Path:
     run_git(pushed, "clone", "--quiet", str(pushed), str(clone))
     made = ["make", "--dry-run", "restore", "STUDY=smoke"]
     printed = subprocess.run(made, cwd=clone, capture_output=True, text=True, check=True).stdout
-    command = shlex.split(printed.splitlines()[-1])
-    assert command[:3] == ["python", "-m", "mmrobust"]
+    [line] = [line for line in printed.splitlines() if line.startswith("python -m mmrobust ")]
+    command = shlex.split(line)
     ended = run_verb(tuple(command[3:]), clone)
     assert ended.status == 0, ended.told
     assert ended.told.splitlines()[-1] == f"smoke is as it was recorded: {', '.join(STAGES)}"
