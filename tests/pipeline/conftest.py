@@ -21,12 +21,11 @@ sys.path.insert(0, {lib!r})
 from mmrobust.pipeline.ledger import record_run
 from mmrobust.pipeline.touched import begin_touching, settle_touched
 
-if not workflow.output_settings.dryrun:
-    settle_touched()
-
 onstart:
+    settle_touched(config["study"])
     if workflow.touch:
-        begin_touching(file for job in workflow.dag.needrun_jobs() for file in job.output)
+        jobs = workflow.dag.needrun_jobs()
+        begin_touching(config["study"], (file for job in jobs for file in job.output))
 
 if not workflow.overwrite_configfiles:
     configfile: "config/a.yaml"

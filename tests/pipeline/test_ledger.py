@@ -185,13 +185,14 @@ def test_an_older_entry_does_not_vouch_for_outputs_of_other_parameters(project):
     assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "one"
 
 
-def test_a_new_time_of_the_same_bytes_is_no_change_where_a_job_had_read_them(project):
-    (project / "dvc.lock").unlink()
-    os.utime(project / "parts" / "a" / "1.txt")
-    os.utime(project / "out" / "a" / "sum.txt")
-    told = recorded_now(project)
-    assert "recorded in dvc.lock: parts@a" in told
-    assert "not recorded: total@a: out/a/sum.txt was changed after its job had made it" in told
+@pytest.mark.parametrize("later", [os.utime, lambda path: path.chmod(0o600)], ids=["time", "mode"])
+def test_who_read_an_edited_output_does_not_vouch_for_it(project, later):
+    edited = project / "parts" / "a" / "2.txt"
+    edited.write_text("by hand\n")
+    told = "not recorded: parts@a: parts/a/2.txt was changed after its job had made it"
+    assert told in snakemake(project), "what is made from it was made anew"
+    later(edited)
+    assert told in recorded_now(project)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrobust.artifacts import sha256_file
-from mmrobust.pipeline.touched import is_touched
+from mmrobust.pipeline.touched import touched_files
 from mmrobust.yaml_file import read_yaml
 
 # Snakemake's mark in a folder that it made; DVC's folders hold it too, no graph lists it.
@@ -73,15 +73,16 @@ def stage_refusal(stage: Any, jobs: list[Any], workflow: Any, repo: Any) -> str 
             return reason
     made_by = {str(file): job for job in workflow.dag.jobs for file in job.output}
     for job in jobs:
-        reason = _unread(job, workflow, made_by)
+        reason = _unproved(job, workflow, made_by)
         if reason:
             return reason
     if _is_recorded(stage):
         return None
-    for file in (file for job in jobs for file in job.output):
-        if is_touched(file):
+    touched = touched_files()
+    for file in (str(file) for job in jobs for file in job.output):
+        if file in touched:
             return f"{file} was touched and not made; delete it and run again"
-        if not _is_as_made(str(file), made_by[str(file)], workflow):
+        if not _has_its_time(file, made_by[file], workflow):
             return f"{file} was changed after its job had made it; delete it and run again"
     return None
 
@@ -113,8 +114,8 @@ def _uncovered(out: Path, made: set[Path], repo: Any) -> str | None:
     return None
 
 
-def _unread(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
-    """Say which input a job wasn't made from as it is now, if any.
+def _unproved(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
+    """Say what is not proved of how a job's outputs were made from its inputs, if anything.
 
     Snakemake compared its parameters and its command with the recorded ones. It looks at the
     content of an input only if the file is newer than the outputs; here every input is compared.
@@ -140,22 +141,6 @@ def _unread(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
         ):
             return f"{file} was changed while {output} was made from it"
     return None
-
-
-def _is_as_made(file: str, job: Any, workflow: Any) -> bool:
-    """Whether an output is as its job left it: by its time, or by who read the same bytes before.
-
-    A checkout, or DVC when it links a file to its cache, writes the same bytes with a new time.
-    """
-    if _has_its_time(file, job, workflow):
-        return True
-    kept, changed_at = workflow.persistence, _changed_at(file)
-    return any(
-        kept.metadata(reader.output[0]).endtime < changed_at
-        and kept.input_checksums(reader, file) == {f"sha256:{_sha256(file)}"}
-        for reader in workflow.dag.jobs
-        if file in map(str, reader.input) and reader.output and kept.has_metadata(reader)
-    )
 
 
 def _has_its_time(file: str, job: Any, workflow: Any) -> bool:

@@ -44,7 +44,7 @@ def restore(configfile: Path, *, remote: str | None = None) -> str:
             "in step with, or run the study"
         )
     names = _fetched(study, remote)
-    _touched(configfile)
+    _touched(study, configfile)
     return f"{study} is as it was recorded: {', '.join(names)}"
 
 
@@ -81,14 +81,14 @@ def _is_of(stage: Any, study: str) -> bool:
     return of == study and phase in PHASES
 
 
-def _touched(configfile: Path) -> None:
+def _touched(study: str, configfile: Path) -> None:
     options = ["--cores", "1", "--touch", "--forceall", "--quiet", "all"]
     command = [sys.executable, "-m", "snakemake", *options, "--configfile", str(configfile)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise UserError(f"Snakemake refused to take the files for made: {done.stderr.strip()}")
     with planned_workflow(configfile) as workflow:
-        unmark_touched(file for job in workflow.dag.jobs for file in job.output)
+        unmark_touched(study, (file for job in workflow.dag.jobs for file in job.output))
         keep_notes(workflow.globals["CODE"])
         stale = list(workflow.dag.needrun_jobs())
         if stale:

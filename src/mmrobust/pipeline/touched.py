@@ -12,37 +12,45 @@ from pathlib import Path
 from mmrobust.artifacts import read_json, write_json
 
 NOTE = Path(".snakemake/touched.json")
-BEGUN = Path(".snakemake/touching.json")
-"""Times that files had before the last run with `--touch`, which may have been killed."""
+BEGUN = Path(".snakemake/touching")
+"""Times that files had before the last run of each study with `--touch`, which may be killed."""
 
 
-def begin_touching(files: Iterable[str]) -> None:
-    """Note which files a run with `--touch` is about to touch."""
-    write_json(BEGUN, {str(file): _time(file) for file in files if Path(file).exists()})
+def begin_touching(study: str, files: Iterable[str]) -> None:
+    """Note which files a run with `--touch` is about to touch; to be called under its lock."""
+    write_json(_begun(study), {str(file): _time(file) for file in files if Path(file).exists()})
 
 
-def settle_touched() -> None:
+def settle_touched(study: str) -> None:
     """Note which files the last run with `--touch` did touch; to be called before jobs run."""
-    if BEGUN.exists():
-        write_json(NOTE, {**_noted(), **_just_touched()})
-        BEGUN.unlink()
+    begun = _begun(study)
+    if begun.exists():
+        write_json(NOTE, {**_noted(), **_touched_since(begun)})
+        begun.unlink()
 
 
-def unmark_touched(files: Iterable[str]) -> None:
+def unmark_touched(study: str, files: Iterable[str]) -> None:
     """Forget that some files were touched: their bytes are known to be those on record."""
-    settle_touched()
+    settle_touched(study)
     kept = {file: time for file, time in _noted().items() if file not in {*map(str, files)}}
     if NOTE.exists():
         write_json(NOTE, kept)
 
 
-def is_touched(file: str) -> bool:
-    """Whether a file was touched and not made again since."""
-    return {**_noted(), **_just_touched()}.get(str(file)) == _time(file)
+def touched_files() -> set[str]:
+    """The files that were touched and not made again since."""
+    noted = _noted()
+    for begun in BEGUN.glob("*.json"):
+        noted |= _touched_since(begun)
+    return {file for file, time in noted.items() if Path(file).exists() and _time(file) == time}
 
 
-def _just_touched() -> dict[str, int]:
-    before: dict[str, int] = read_json(BEGUN) if BEGUN.exists() else {}
+def _begun(study: str) -> Path:
+    return BEGUN / f"{study}.json"
+
+
+def _touched_since(begun: Path) -> dict[str, int]:
+    before: dict[str, int] = read_json(begun)
     there = {file: _time(file) for file in before if Path(file).exists()}
     return {file: time for file, time in there.items() if time != before[file]}
 
