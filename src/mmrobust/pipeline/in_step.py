@@ -8,6 +8,7 @@ dry run passes over a stage without an entry; here it is what is looked for firs
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def out_of_step(studies: Collection[str] = (), *, strictly: bool = False) -> lis
         A line for each finding; none if all is in step.
 
     Raises:
-        UserError: `dvc.yaml` or `dvc.lock` can't be read.
+        UserError: `dvc.yaml` or `dvc.lock` can't be read, or there is no study to look at.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -43,6 +44,8 @@ def out_of_step(studies: Collection[str] = (), *, strictly: bool = False) -> lis
         except DvcException as error:
             raise UserError(why_unrecorded(error)) from None
         looked_at = set(studies) or _shipped(repo)
+        if not looked_at:
+            raise UserError("results/*/claims.csv: no study has results here to be checked")
         stages = [stage for stage in all_stages if _is_of_phase(stage, looked_at)]
         recorded = {
             out.fs_path: (stage, out.hash_info)
@@ -69,9 +72,15 @@ def _study(stage: Any) -> str:
 
 
 def _shipped(repo: Any) -> set[str]:
-    """Studies whose verdicts are committed."""
-    verdicts = Path("results").glob("*/claims.csv")
-    return {path.parent.name for path in verdicts if repo.scm.is_tracked(str(path))}
+    """Studies whose verdicts are committed; without git, those that have any."""
+    from dvc.scm import NoSCM
+
+    if isinstance(repo.scm, NoSCM):
+        return {path.parent.name for path in Path("results").glob("*/claims.csv")}
+    listed = subprocess.run(
+        ["git", "ls-files", "results/*/claims.csv"], capture_output=True, text=True, check=True
+    )
+    return {Path(line).parent.name for line in listed.stdout.splitlines()}
 
 
 def _is_of_phase(stage: Any, studies: Collection[str]) -> bool:
