@@ -169,9 +169,9 @@ def stop() -> None:
             told("scancel", "--user=root")
             until(lambda: not told("squeue", "--noheader"))
     # Jobs that nobody answers for any more end with what watches them.
-    for process in (psutil.Process(pid) for pid, name in running() if name == "slurmstepd"):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for job in process.children(recursive=True):
+    for watched in (pid for pid, name in running() if name == "slurmstepd"):
+        for job in children(watched):
+            with contextlib.suppress(psutil.NoSuchProcess):
                 job.kill()
     for name in reversed(DAEMONS):
         end(name)
@@ -181,6 +181,14 @@ def stop() -> None:
         if is_ours(path):
             path.unlink()
     shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """All processes below one that may be gone."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def end(name: str) -> None:
