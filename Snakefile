@@ -33,11 +33,11 @@ include: "workflow/rules/report.smk"
 
 onstart:
     note_run(STUDY)
-    keep_notes(CODE)
+    keep_notes(CODE, as_of=LOADED)
+    settle_touched(STUDY)
     if workflow.touch:
-        begin_touching(
-            file for job in workflow.dag.needrun_jobs() for file in job.output
-        )
+        jobs = workflow.dag.needrun_jobs()
+        begin_touching(STUDY, (file for job in jobs for file in job.output))
 
 
 onerror:

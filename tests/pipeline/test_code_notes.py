@@ -30,13 +30,13 @@ def source(tmp_path) -> Path:
     (folder / "page.html").write_text("<p>")
     covered = parts(ROOTS, source=tmp_path / "src")
     assert "mmrobust/report/page.html" in covered
-    keep_notes({"0123456789abcdef": covered}, tmp_path / "notes")
+    keep_notes({"0123456789abcdef": covered}, tmp_path / "notes", as_of=time.time())
     time.sleep(0.02)  # the grain of a file's times
     return tmp_path / "src"
 
 
 def checked(source: Path) -> None:
-    check_code(["0123456789abcdef", "unknown"], source=source, folder=source.parent / "notes")
+    check_code(["0123456789abcdef"], source=source, folder=source.parent / "notes")
 
 
 def test_code_as_it_was_is_taken(source):
@@ -72,6 +72,24 @@ def test_an_edit_since_the_run_began_is_refused_whatever_its_time(source, name, 
     assert str(refused.value) == f"{told} was edited after the run had begun; run again"
 
 
+def test_an_edit_between_reading_and_noting_is_refused(source):
+    began = time.time() - 1
+    covered = parts(ROOTS, source=source)
+    (source / "mmrobust" / "report" / "words.py").write_text("WORDS = 2\n")
+    time.sleep(0.02)
+    notes = source.parent / "later"
+    keep_notes({"0123456789abcdef": covered}, notes, as_of=began)
+    with pytest.raises(UserError, match=r"mmrobust\.report\.words was edited"):
+        check_code(["0123456789abcdef"], source=source, folder=notes)
+
+
+def test_a_fingerprint_that_no_run_noted_is_refused_where_others_are(source):
+    """A scheduler's job takes it of the code that is there when it starts."""
+    with pytest.raises(UserError, match=r"^code was edited after .* \(fedcba9876543210 is new\)"):
+        check_code(["fedcba9876543210"], source=source, folder=source.parent / "notes")
+    check_code(["fedcba9876543210"], source=source, folder=source.parent / "nowhere")
+
+
 @pytest.mark.parametrize("name", ["words.py", "page.html"])
 def test_what_is_gone_is_refused(source, name):
     (source / "mmrobust" / "report" / name).unlink()
@@ -83,7 +101,6 @@ def refused(folder: Path, *verb: str, code: str = "") -> str:
     """What a verb says where `0123456789abcdef` stands for other code than there is."""
     note = folder / "work" / "code" / "0123456789abcdef.json"
     keep_notes({note.stem: {"mmrobust.errors": "other"}}, note.parent)
-    os.utime(note, (0, 0))
     command = [sys.executable, "-m", "mmrobust", *verb]
     variables = {**os.environ, "MMROBUST_CODE": code}
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)

@@ -16,7 +16,7 @@ from mmrobust.parts import attacks_on, cells_on, evaluated, limited
 from mmrobust.pipeline import registered
 from mmrobust.pipeline.code_notes import keep_notes
 from mmrobust.pipeline.contents import read_from, renew_times
-from mmrobust.pipeline.ledger import record_run
+from mmrobust.pipeline.ledger import LOADED, record_run
 from mmrobust.pipeline.locks import explain_locks, note_run
 from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
@@ -43,8 +43,6 @@ CONFIGFILE = os.path.relpath(workflow.configfiles[0])
 # Jobs of a cluster read this file too.
 if workflow.is_main_process:
     renew_times(read_from(study), warn=logger.warning)
-    if not workflow.output_settings.dryrun:
-        settle_touched()
 
 explain_locks(STUDY)
 DEFENCES = list(study.defences)

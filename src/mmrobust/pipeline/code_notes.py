@@ -1,11 +1,12 @@
 """Notes of what fingerprints covered, so that a changed one can be told by its modules.
 
 Snakemake keeps the fingerprint that a job was run with, 16 digits; these files keep what it was
-made of. They may be thrown away: a change is then told without its modules.
+made of. They may be thrown away between runs: a change is then told without its modules.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,18 +20,20 @@ SOURCE = Path(__file__).parents[2]
 Parts = Mapping[str, str]
 
 
-def keep_notes(covered: Mapping[str, Parts], folder: Path = FOLDER) -> None:
+def keep_notes(covered: Mapping[str, Parts], folder: Path = FOLDER, *, as_of: float = 0.0) -> None:
     """Keep what fingerprints cover, one file each; a folder that can't be written is passed over.
 
     Args:
         covered: What `fingerprint.parts` listed, by fingerprint.
         folder: Where the notes lie.
+        as_of: A time before the code was read; an edit since is looked for.
     """
     for name, parts in covered.items():
         path = folder / f"{name}.json"
         if not path.exists():
             try:
                 write_json(path, dict(parts))
+                os.utime(path, (as_of, as_of))
             except (OSError, UserError):
                 return
 
@@ -38,8 +41,9 @@ def keep_notes(covered: Mapping[str, Parts], folder: Path = FOLDER) -> None:
 def check_code(names: Iterable[str], *, source: Path = SOURCE, folder: Path = FOLDER) -> None:
     """Refuse to work with other code than fingerprints say, which a run took when it began.
 
-    What a job makes or keeps for later is known by its fingerprint. A fingerprint without a note is
-    passed over: some jobs of clusters have none at hand, and bring the code of the run's beginning.
+    What a job makes or keeps for later is known by its fingerprint. A job that a scheduler starts
+    takes its fingerprint anew, and one of edited code has no note. Where there are no notes at all
+    nothing is asked: jobs without shared files bring the code of the run's beginning.
 
     Args:
         names: The fingerprints.
@@ -49,7 +53,12 @@ def check_code(names: Iterable[str], *, source: Path = SOURCE, folder: Path = FO
     Raises:
         UserError: A module was edited since.
     """
-    notes = [note for name in names if (note := folder / f"{name}.json").exists()]
+    if not folder.is_dir():
+        return
+    notes = [folder / f"{name}.json" for name in names]
+    unknown = [note.stem for note in notes if not note.exists()]
+    if unknown:
+        raise UserError(f"code was edited after the run had begun ({unknown[0]} is new); run again")
     since = min((note.stat().st_mtime for note in notes), default=0.0)
     edited = edited_modules(map(read_json, notes), source=source, since=since)
     if edited:
