@@ -164,23 +164,34 @@ def told(*command: str) -> str:
 
 def stop() -> None:
     """End all jobs and daemons and remove all that was written, here or by a killed run."""
-    if alive("slurmctld"):
+    answered = alive("slurmctld")
+    if answered:
         with contextlib.suppress(subprocess.TimeoutExpired):
             told("scancel", "--user=root")
             until(lambda: not told("squeue", "--noheader"))
     # Jobs that nobody answers for any more end with what watches them.
-    for watched in (pid for pid, name in running() if name == "slurmstepd"):
-        for job in children(watched):
+    for watcher in watchers():
+        for job in children(watcher):
             with contextlib.suppress(psutil.NoSuchProcess):
                 job.kill()
     for name in reversed(DAEMONS):
         end(name)
-    # What watched a job outlives the job for a moment.
-    until(lambda: "slurmstepd" not in {name for _, name in running()})
+    # What watched a job outlives the job for a moment, or as long as it finds nobody to tell.
+    if answered:
+        until(lambda: not watchers())
+    for watcher in watchers():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(watcher, signal.SIGKILL)
+    until(lambda: not watchers())
     for path in (ETC / name for name in OURS):
         if is_ours(path):
             path.unlink()
     shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def watchers() -> list[int]:
+    """The processes of Slurm that watch a job each."""
+    return [pid for pid, name in running() if name == "slurmstepd"]
 
 
 def children(pid: int) -> list[psutil.Process]:
