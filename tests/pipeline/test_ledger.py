@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,7 +198,7 @@ def test_who_read_an_edited_output_does_not_vouch_for_it(project, later):
 
 @pytest.mark.parametrize(
     ("rule", "file", "made"),
-    [("part", "raw.txt", "parts/a/1.txt"), ("total", "parts/a/1.txt", "out/a/sum.txt")],
+    [("part", "raw.txt", r"parts/a/[12]\.txt"), ("total", "parts/a/1.txt", r"out/a/sum\.txt")],
 )
 def test_an_input_that_another_file_takes_the_place_of_is_noticed(project, rule, file, made):
     """Under an old time, while a job reads it: checksums are taken when the job has ended."""
@@ -210,7 +211,8 @@ def test_an_input_that_another_file_takes_the_place_of_is_noticed(project, rule,
     before = lock(project)
     done = snakemake(project)
     stage = "parts@a" if rule == "part" else "total@a"
-    assert f"not recorded: {stage}: {file} was changed while {made} was made from it" in done
+    told = f"not recorded: {stage}: {file} was changed while {made} was made from it"
+    assert re.search(told, done), "jobs that don't wait for each other run in any order"
     assert lock(project)[stage] == before[stage]
 
 
