@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.users import environment
 
 for _library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
@@ -105,15 +106,10 @@ def tool() -> Run:
         **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         limited = [] if file_kb is None else ["bash", "-c", f'ulimit -f {file_kb}; exec "$@"', "-"]
-        environment = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("DVC_", "SNAKEMAKE_"))
-        }
         done = subprocess.run(
             [*limited, sys.executable, "-m", name, *arguments],
             cwd=cwd,
-            env={**environment, **variables},
+            env={**environment(), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

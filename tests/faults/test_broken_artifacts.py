@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 from tests.faults.disks import AGAIN, mount_small_disk, obey_permissions
-from tests.faults.verbs import Verb, differing, files, last_of, option, run_verb
+from tests.faults.verbs import Verb, last_of, option, run_verb
 from tests.forks import in_fork
+from tests.trees import differing, files
 
 REMAKE = "delete it and run again"
 DATA, RESULTS = "data/processed/tiny", "results/tiny"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from snakemake.cli import main
-from tests.faults.verbs import differing, files, run_verb
+from tests.faults.verbs import run_verb
 from tests.forks import in_fork
+from tests.trees import differing, files
 
 FILE = "config/smoke.yaml"
 Break = Callable[[str], str | bytes]

@@ -18,8 +18,9 @@ from tests.faults.disks import (
     leave_free,
     mount_small_disk,
 )
-from tests.faults.verbs import Files, Verb, differing, files, last_of, option, run_verb
+from tests.faults.verbs import Verb, last_of, option, run_verb
 from tests.forks import Ended, in_fork
+from tests.trees import Files, differing, files
 
 VERBS = {
     "prepare-data": [],

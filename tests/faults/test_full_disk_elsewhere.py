@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from tests.faults.disks import FULL, NO_SPACE, TOO_LARGE, full_at
-from tests.faults.verbs import Verb, differing, files, run_verb
+from tests.faults.verbs import Verb, run_verb
 from tests.servers import FolderServer, serving
+from tests.trees import differing, files
 
 from mmrobust.data.raw import raw_files
 from mmrobust.figures.catalogue import FIGURES

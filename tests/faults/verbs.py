@@ -5,7 +5,6 @@ A fork has torch and the rest at hand, so that a verb costs what it computes.
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -27,8 +26,6 @@ from mmrobust import cli
 
 Verb = tuple[str, ...]
 """A verb with its options, as the pipeline gives them."""
-Files = dict[str, bytes]
-"""Path -> content; a link's is where it leads, a folder's is empty and its path ends in `/`."""
 
 
 def run_verb(verb: Verb, folder: Path, *, before: Callable[[], object] | None = None) -> Ended:
@@ -67,26 +64,3 @@ def last_of(verbs: list[Verb], name: str) -> Verb:
 def option(verb: Verb, name: str) -> str:
     """What a verb is given for an option."""
     return verb[verb.index(name) + 1]
-
-
-def files(folder: Path, *, but: str = "") -> Files:
-    """All that lies in a folder, `but` for what lies under one of its folders."""
-    found: Files = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if but and name.split(os.sep)[0] == but:
-            continue
-        if path.is_symlink():
-            found[name] = os.readlink(path).encode()
-        elif path.is_dir():
-            found[f"{name}/"] = b""
-        else:
-            found[name] = path.read_bytes()
-    return found
-
-
-def differing(before: Files, after: Files) -> list[str]:
-    """The names of what came, went or changed."""
-    return sorted(
-        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
-    )

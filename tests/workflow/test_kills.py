@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.trees import differing
+from tests.users import environment
 
 pytestmark = pytest.mark.workflow
 
@@ -48,14 +50,6 @@ def killed(clone: Path, cores: int, moment: Callable[[], bool]) -> bool:
     return alive
 
 
-def environment() -> dict[str, str]:
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("DVC_", "SNAKEMAKE_"))
-    }
-
-
 def group_lives(group: int) -> bool:
     try:
         os.killpg(group, 0)
@@ -78,13 +72,6 @@ def text_of(log: Path) -> str:
     return log.read_text() if log.exists() else ""
 
 
-def differing(clone: Path, undisturbed: Path) -> list[str]:
-    ours, theirs = results(clone), results(undisturbed)
-    return sorted(
-        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
-    )
-
-
 def test_killed_three_times_it_ends_in_the_same_bytes_on_one_core_too(smoke_run, fresh_clone, tool):
     """In a training, in an evaluation, and between the tables and the figures."""
     clone = fresh_clone("killed")
@@ -101,7 +88,7 @@ def test_killed_three_times_it_ends_in_the_same_bytes_on_one_core_too(smoke_run,
     done = goes_on(clone, 1, tool)
     assert "rule prepare_data" not in done, "finished jobs are kept"
     assert "dvc: recorded in dvc.lock: data@smoke, augmentation@smoke, models@smoke" in done
-    assert differing(clone, smoke_run[0]) == []
+    assert differing(results(clone), results(smoke_run[0])) == []
 
 
 @pytest.mark.long
@@ -120,7 +107,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(moment, smoke_run, fresh
 
     assert killed(clone, 2, comes), "the run ended before"
     goes_on(clone, 2, tool)
-    assert differing(clone, undisturbed) == []
+    assert differing(results(clone), results(undisturbed)) == []
 
 
 def started_jobs(clone: Path) -> int:
