@@ -232,7 +232,8 @@ def test_a_stage_that_cannot_be_recorded_loses_no_other(project):
         Repo.commit = failing
         main(["--cores=1", "--max-checksum-file-size=1GB"])
 
-    assert "dvc: nothing recorded: dvc.lock: " in forked(project, run)
+    told = forked(project, run)
+    assert "dvc: recorded in dvc.lock: parts@a\ndvc: not recorded: dvc.lock: no space" in told
     assert lock(project)["parts@a"]["params"]["config/a.yaml"]["word"] == "two"
     assert lock(project)["total@a"] == before["total@a"]
 
@@ -311,7 +312,7 @@ def test_a_project_without_dvc_runs_silently(project):
 def test_a_broken_ledger_does_not_fail_the_run(project):
     (project / "dvc.yaml").write_text("stages: [")
     told = snakemake(project, "--forceall")
-    assert "dvc: nothing recorded: YAMLSyntaxError: unable to read: 'dvc.yaml', YAML file" in told
+    assert "dvc: not recorded: YAMLSyntaxError: unable to read: 'dvc.yaml', YAML file" in told
 
 
 def plain_run(**changes: Any) -> SimpleNamespace:

@@ -41,7 +41,7 @@ def run(project: Path) -> list[str]:
 )
 def test_a_corrupt_lock_file_is_named_with_its_remedy(project, content, reason):
     (project / "dvc.lock").write_bytes(content)
-    assert run(project) == [f"nothing recorded: dvc.lock: broken ({reason}); {MEND}"]
+    assert run(project) == [f"not recorded: dvc.lock: broken ({reason}); {MEND}"]
     assert (project / "dvc.lock").read_bytes() == content
 
 
@@ -50,7 +50,7 @@ def test_what_was_not_recorded_is_by_the_remedy(project, tool):
     (project / "dvc.lock").write_bytes(b"<<<<<<< HEAD\n" + whole)
     config = project / "config" / "a.yaml"
     config.write_text(config.read_text().replace("one", "two"))
-    assert run(project)[0].startswith("nothing recorded: dvc.lock: broken (")
+    assert run(project)[0].startswith("not recorded: dvc.lock: broken (")
     (project / "dvc.lock").write_bytes(whole)
     assert run(project) == ["recorded in dvc.lock: parts@a, total@a"]
     assert clean(tool, project, "parts@a", "total@a")
@@ -59,7 +59,7 @@ def test_what_was_not_recorded_is_by_the_remedy(project, tool):
 def test_a_lock_of_another_process_is_named_with_its_remedy(project):
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
     held = zc.lockfile.LockFile(str(project / ".dvc" / "tmp" / "lock"))
-    told = f"nothing recorded: .dvc/tmp/{{}}: another DVC process holds it; wait for it, {REMEDY}"
+    told = f"not recorded: .dvc/tmp/{{}}: another DVC process holds it; wait for it, {REMEDY}"
     assert run(project) == [told.format("lock")]
     held.close()
     paths = {str(project / "out" / "a" / "sum.txt"): {"pid": os.getpid(), "cmd": "dvc repro"}}
@@ -67,7 +67,7 @@ def test_a_lock_of_another_process_is_named_with_its_remedy(project):
     rwlock.write_text(json.dumps({"read": {}, "write": paths}))
     assert run(project) == [told.format("rwlock")]
     rwlock.write_text("{")
-    broken = f"nothing recorded: .dvc/tmp/rwlock: broken; delete it, {REMEDY}"
+    broken = f"not recorded: .dvc/tmp/rwlock: broken; delete it, {REMEDY}"
     assert run(project) == [broken]
     rwlock.unlink()
     assert run(project)[0].startswith("recorded in dvc.lock: ")

@@ -54,18 +54,18 @@ def record_run(workflow: Any, *, parts: Collection[str] = (), code: Collection[P
     except Exception as error:  # a ledger that fails must not fail the study it keeps
         config = os.path.relpath(workflow.configfiles[0])
         _say(
-            f"nothing recorded: {why_unrecorded(error)}, then run "
+            f"not recorded: {why_unrecorded(error)}, then run "
             f"`python -m mmrobust record --configfile {config}`: what is finished is kept"
         )
 
 
-def record(configfile: Path) -> list[str]:
+def record(configfile: Path) -> Iterator[str]:
     """Record what is there of a study as a run would, with the same checks, and run nothing.
 
     Args:
         configfile: The study's file.
 
-    Returns:
+    Yields:
         What was recorded and what not, with the reason, in lines.
 
     Raises:
@@ -75,9 +75,9 @@ def record(configfile: Path) -> list[str]:
         raise UserError("dvc.yaml or .dvc is missing: there is nothing to record in")
     with planned_workflow(configfile) as workflow:
         try:
-            return list(record_stages(workflow, ()))  # nothing has run since it was planned
+            yield from record_stages(workflow, ())  # nothing has run since it was planned
         except Exception as error:  # DVC's are of many classes
-            raise UserError(f"nothing recorded: {why_unrecorded(error)}, then again") from None
+            raise UserError(f"not recorded: {why_unrecorded(error)}, then again") from None
 
 
 def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
@@ -104,17 +104,29 @@ def run_refusal(workflow: Any, parts: Collection[str] = ()) -> str | None:
 def record_stages(workflow: Any, code: Collection[Parts]) -> Iterator[str]:
     """Record the stages that are proved, and yield a line on each that is not, and on those.
 
+    What was recorded is said even where the ledger fails at the next.
+
     Args:
         workflow: Snakemake's, with the graph of a run or of a plan.
         code: What the fingerprints of its jobs cover.
     """
-    from dvc.repo import Repo  # 1 s, spent only where something is recorded
-
     source = Path(workflow.basedir) / "src"
     edited = edited_modules(code, source=source)
     if edited:
         yield f"nothing recorded: {edited[0]} was edited after the run had begun; run again"
         return
+    recorded: list[str] = []
+    try:
+        yield from _record_proved(workflow, recorded)
+    finally:
+        if recorded:
+            yield f"recorded in dvc.lock: {', '.join(recorded)}"
+
+
+def _record_proved(workflow: Any, recorded: list[str]) -> Iterator[str]:
+    """Record the stages that are proved in a list too, and yield a line on each that is not."""
+    from dvc.repo import Repo  # 1 s, spent only where something is recorded
+
     workflow.persistence.deactivate_cache()  # it holds what was kept before the last job ended
     with Repo() as repo:
         stages = list(repo.index.stages)
@@ -123,7 +135,6 @@ def record_stages(workflow: Any, code: Collection[Parts]) -> Iterator[str]:
             for stage in stages
             if (jobs := jobs_of([Path(out.fs_path) for out in stage.outs], workflow.dag.jobs))
         }
-        recorded = []
         for stage in stages:
             if _lists_jobs(stage, workflow):
                 renew_jobs(workflow, phase_and_study(stage.addressing)[1])
@@ -136,8 +147,6 @@ def record_stages(workflow: Any, code: Collection[Parts]) -> Iterator[str]:
             else:
                 _commit(repo, stage)
                 recorded.append(stage.addressing)
-    if recorded:
-        yield f"recorded in dvc.lock: {', '.join(recorded)}"
 
 
 def _commit(repo: Any, stage: Any) -> None:
