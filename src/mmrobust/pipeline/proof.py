@@ -71,18 +71,18 @@ def stage_refusal(stage: Any, jobs: list[Any], workflow: Any, repo: Any) -> str 
         reason = _uncovered(Path(out.fs_path), made, repo)
         if reason:
             return reason
-    made_by = {str(file): job for job in workflow.dag.jobs for file in job.output}
+    outputs = {str(file): file for job in workflow.dag.jobs for file in job.output}
     for job in jobs:
-        reason = _unproved(job, workflow, made_by)
+        reason = _unproved(job, workflow, outputs)
         if reason:
             return reason
     if _is_recorded(stage):
         return None
     touched = touched_files()
-    for file in (str(file) for job in jobs for file in job.output):
-        if file in touched:
+    for file in (file for job in jobs for file in job.output):
+        if str(file) in touched:
             return f"{file} was touched and not made; delete it and run again"
-        if not _has_its_time(file, made_by[file], workflow):
+        if not _has_its_time(file, workflow):
             return f"{file} was changed after its job had made it; delete it and run again"
     return None
 
@@ -114,7 +114,7 @@ def _uncovered(out: Path, made: set[Path], repo: Any) -> str | None:
     return None
 
 
-def _unproved(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
+def _unproved(job: Any, workflow: Any, outputs: dict[str, Any]) -> str | None:
     """Say what is not proved of how a job's outputs were made from its inputs, if anything.
 
     Snakemake compared its parameters and its command with the recorded ones. It looks at the
@@ -123,7 +123,7 @@ def _unproved(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
     Args:
         job: A job of the graph.
         workflow: Snakemake's.
-        made_by: The job that makes each file of the graph.
+        outputs: All files that the graph makes, as Snakemake has them.
     """
     kept, output = workflow.persistence, job.output[0]
     if workflow.dag.needrun(job) and not workflow.dag.finished(job):
@@ -137,18 +137,17 @@ def _unproved(job: Any, workflow: Any, made_by: dict[str, Any]) -> str | None:
         # The checksum was taken at the end of the job, which had read the file before. Jobs of a
         # group are recorded together, so that what one left for another has its own time.
         if started < _changed_at(file) <= ended and not (
-            file in made_by and _has_its_time(file, made_by[file], workflow)
+            file in outputs and _has_its_time(outputs[file], workflow)
         ):
             return f"{file} was changed while {output} was made from it"
     return None
 
 
-def _has_its_time(file: str, job: Any, workflow: Any) -> bool:
-    """Whether a file has the time at which its job left it."""
-    [output] = [output for output in job.output if str(output) == file]
+def _has_its_time(output: Any, workflow: Any) -> bool:
+    """Whether an output has the time at which its job left it."""
     record = workflow.persistence.metadata(output)
     left_at = record and record.endtime
-    return left_at is not None and abs(Path(file).stat().st_mtime - left_at) <= CLOCK
+    return left_at is not None and abs(Path(output).stat().st_mtime - left_at) <= CLOCK
 
 
 def _changed_at(file: str) -> float:
