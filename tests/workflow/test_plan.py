@@ -12,6 +12,7 @@ import copy
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,11 @@ import yaml
 from dvc.repo import Repo
 
 import mmrobust.study  # noqa: F401  (or the copy's Snakefile would bring its own in here)
+from mmrobust.artifacts import read_json
 from mmrobust.errors import UserError
 from mmrobust.pipeline import fingerprint
 from mmrobust.pipeline.graph import planned_workflow
-from mmrobust.pipeline.jobs import PHASES, digests_path, phase_and_study
+from mmrobust.pipeline.jobs import PHASES, digests_path, phase_and_study, write_jobs
 from mmrobust.pipeline.part_targets import part_targets
 from mmrobust.pipeline.planned import planned_study
 from mmrobust.study import load_study
@@ -565,6 +567,15 @@ def test_a_model_from_a_place_of_ones_own_is_an_input_of_what_reads_it(fresh_clo
         assert {job.rule for job in jobs if name in job.inputs} == rules
     made = [job.wildcards["augmentation"] for job in jobs if name in job.inputs]
     assert made == ["described"], "other sets are not made by that model"
+
+    def digests() -> object:
+        with contextlib.chdir(clone):
+            write_jobs(Path("edited/smoke.yaml"))
+        return read_json(clone / digests_path("smoke"))
+
+    here = digests()
+    shutil.rmtree(clone / "own")
+    assert here == digests(), "what a study's jobs are is the same on any machine"
 
 
 def test_a_point_of_a_sweep_learns_from_its_own_set(plan):

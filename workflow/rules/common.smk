@@ -13,7 +13,7 @@ sys.path.insert(0, str(SOURCE))
 from mmrobust.errors import UserError
 from mmrobust.figures.catalogue import FIGURES, figures_of
 from mmrobust.parts import attacks_on, cells_on, evaluated, limited
-from mmrobust.pipeline import registered
+from mmrobust.pipeline import own_models, registered
 from mmrobust.pipeline.code_notes import keep_notes
 from mmrobust.pipeline.contents import read_from, renew_times
 from mmrobust.pipeline.ledger import LOADED, record_run

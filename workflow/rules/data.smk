@@ -53,7 +53,7 @@ rule augment_data:
         manifest="data/processed/{study}/manifest.json",
         lexicon="data/processed/{study}/lexicon.json",
         splits=expand("data/processed/{{study}}/{file}", file=SPLIT_FILES),
-        weights=augmenter_weights,
+        own_model=augmenter_weights,
     output:
         expand("data/augmented/{{study}}/{{augmentation}}/{file}", file=AUGMENTED_FILES),
     log:

@@ -215,35 +215,24 @@ def initial_model(wildcards):
     )
 
 
-def own_weights(path):
-    """The files of a model that a configuration names by its place here, and not on a hub."""
-    if os.path.isdir(path):
-        inside = [(folder, names) for folder, _, names in os.walk(path)]
-        return sorted(
-            os.path.join(folder, name) for folder, names in inside for name in names
-        )
-    return [path] if os.path.isfile(path) else []
-
-
 def model_weights(wildcards):
     """The weights that all defences start from, if they are of one's own."""
-    return own_weights(study.model.get("pretrained", {}).get("weights", ""))
+    return own_models.files_of(own_models.pretrained(study.model))
 
 
 def judge_weights(wildcards):
     """Those of the judge."""
-    model = study.judge.get("model", study.model)
-    return own_weights(model.get("pretrained", {}).get("weights", ""))
+    return own_models.files_of(own_models.pretrained(own_models.judge_model(study)))
 
 
 def masked_lm_weights(wildcards):
     """The masked language model that is taken as it is, if it is of one's own."""
-    return own_weights(study.masked_lm.get("pretrained", {}).get("name", ""))
+    return own_models.files_of(own_models.masked_lm(study))
 
 
 def augmenter_weights(wildcards):
     """The model that makes an augmented set, if it is of one's own."""
-    return own_weights(study.augmentations[wildcards.augmentation].get("model", ""))
+    return own_models.files_of(own_models.augmenter(study, wildcards.augmentation))
 
 
 def augmented_sets(wildcards):

@@ -32,7 +32,7 @@ rule train_masked_lm:
             "data/processed/{{study}}/{split}/captions.parquet", split=["train", "dev"]
         ),
         checked=fetched(expand("data/processed/{{study}}/{file}", file=SPLIT_FILES)),
-        weights=masked_lm_weights,
+        own_model=masked_lm_weights,
     output:
         expand("results/{{study}}/masked_lm/{file}", file=MASKED_LM_FILES),
     log:
@@ -64,7 +64,7 @@ rule train_model:
         tokenizer="results/{study}/tokenizer.json",
         initial=initial_model,
         augmented=augmented_sets,
-        weights=model_weights,
+        own_model=model_weights,
     output:
         expand(
             "results/{{study}}/models/{{defence}}/seed{{seed}}/{file}",
@@ -104,7 +104,7 @@ use rule train_model as train_judge with:
         tokenizer="results/{study}/tokenizer.json",
         initial=[],
         augmented=[],
-        weights=judge_weights,
+        own_model=judge_weights,
     output:
         expand("results/{{study}}/judge/{file}", file=MODEL_FILES),
     log:

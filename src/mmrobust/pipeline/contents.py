@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mmrobust.artifacts import read_json, sha256_file, write_json
 from mmrobust.errors import UserError
+from mmrobust.pipeline import own_models
 from mmrobust.study import Study
 
 SETTLED = 1.0
@@ -32,16 +33,7 @@ def read_from(study: Study) -> list[Path]:
     own = [f"{folder}/{study.study}" for folder in ("data/processed", "data/augmented", "results")]
     texts = [Path("config/claims.yaml"), *Path("notebooks").glob("*.ipynb")]
     raw = [*Path("data/raw").glob("*.sha256"), *Path("data/raw").glob("*/sources.json")]
-    return [*map(Path, [*own, *named_models(study)]), *sorted(texts), *sorted(raw)]
-
-
-def named_models(study: Study) -> Iterator[str]:
-    """Places of models that a configuration names; some are no file or folder but on a hub."""
-    for model in (study.model, study.judge and study.judge.get("model")):
-        yield from filter(None, [model and model.get("pretrained", {}).get("weights")])
-    yield from filter(None, [study.masked_lm and study.masked_lm.get("pretrained", {}).get("name")])
-    yield from (entry["model"] for entry in study.augmentations.values() if "model" in entry)
-    yield from (of["source"] for of in study.threat_models.values() if "/" in of.get("source", ""))
+    return [*map(Path, [*own, *own_models.named(study)]), *sorted(texts), *sorted(raw)]
 
 
 def renew_times(places: Iterable[Path], *, warn: Callable[[str], None]) -> list[Path]:

@@ -95,9 +95,11 @@ def _by_rule(jobs: Iterable[Any]) -> dict[str, str]:
 
 
 def _compared(job: Any) -> dict[str, Any]:
+    """What makes a job another one on any machine; a study's own models lie on some."""
+    own_model = set(job.input.get("own_model", []))
     return {
         "command": job.rule.shellcmd,
-        "input": sorted(map(str, job.input)),
+        "input": sorted(str(file) for file in job.input if file not in own_model),
         "output": sorted(map(str, job.output)),
         "params": sorted(map(repr, job.non_derived_params)),
     }
