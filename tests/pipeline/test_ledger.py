@@ -294,7 +294,7 @@ def test_a_finished_run_can_be_recorded_afterwards(project, tool):
 def test_where_there_is_no_ledger_nothing_can_be_recorded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"dvc\.yaml or \.dvc is missing"):
-        record(Path("config/a.yaml"))
+        list(record(Path("config/a.yaml")))
 
 
 def test_dvc_repro_records_by_itself(project):

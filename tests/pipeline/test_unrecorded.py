@@ -65,7 +65,7 @@ def test_a_lock_of_another_process_is_named_with_its_remedy(project):
     paths = {str(project / "out" / "a" / "sum.txt"): {"pid": os.getpid(), "cmd": "dvc repro"}}
     rwlock = project / ".dvc" / "tmp" / "rwlock"
     rwlock.write_text(json.dumps({"read": {}, "write": paths}))
-    assert run(project) == [told.format("rwlock")]
+    assert run(project) == ["recorded in dvc.lock: parts@a", told.format("rwlock")]
     rwlock.write_text("{")
     broken = f"not recorded: .dvc/tmp/rwlock: broken; delete it, {REMEDY}"
     assert run(project) == [broken]
