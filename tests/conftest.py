@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 
@@ -18,55 +17,33 @@ from tests.users import environment
 for _library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.skip_policy"]
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NOBODY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
 """Author of commits."""
 
-ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
-
-
-class SkipPolicy:
-    """Fails the session if a test was skipped for a reason that isn't listed."""
-
-    def __init__(self) -> None:
-        lines = ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()
-        self.allowed = [line for line in lines if line and not line.startswith("#")]
-        self.unlisted: dict[str, str] = {}
-
-    def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        """Keep a skipped test whose reason is not listed."""
-        if not report.skipped or hasattr(report, "wasxfail"):
-            return
-        _, _, message = report.longrepr  # type: ignore[misc]
-        reason = str(message).removeprefix("Skipped: ")
-        if not any(fnmatch(reason, pattern) for pattern in self.allowed):
-            self.unlisted[report.nodeid] = reason
-
-    pytest_runtest_logreport = note
-    pytest_collectreport = note
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Turn success into failure."""
-        if self.unlisted and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say which skips failed the session."""
-        if self.unlisted:
-            terminalreporter.section("skips that tests/allowed_skips.txt does not list", red=True)
-            for test, reason in self.unlisted.items():
-                terminalreporter.line(f"{test}: {reason}")
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the policy and the markers."""
+    """Register the markers."""
     config.addinivalue_line("markers", "workflow: runs a whole study; minutes")
     config.addinivalue_line("markers", "long: an hour and more; `make test-long`")
-    config.pluginmanager.register(SkipPolicy(), "skip_policy")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give workers the longest tests first, and those that share a finished study to one."""
+    if config.getoption("dist", "no") == "no":
+        return
+    for item in items:
+        if "smoke_run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("smoke_run"))
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("xdist_group") is None,
+            item.get_closest_marker("workflow") is None,
+        )
+    )
 
 
 @pytest.fixture(scope="session")

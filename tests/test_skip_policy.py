@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    policy = (HERE / "conftest.py").read_text()
+    policy = (HERE / "skip_policy.py").read_text()
     pytester.makeconftest(policy)
     pytester.path.joinpath("allowed_skips.txt").write_text("# comment\nno GPU\nneeds *\n")
     return pytester
@@ -32,9 +32,10 @@ def test_listed_reasons_pass(project, reason):
         "@pytest.fixture\ndef data(): pytest.skip('no time')\ndef test_a(data): pass",
     ],
 )
-def test_other_reasons_fail_and_are_printed(project, code):
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "a worker"])
+def test_other_reasons_fail_and_are_printed(project, code, workers):
     project.makepyfile(f"import pytest\ndef test_b(): pass\n{code}", test_more="def test_c(): pass")
-    result = project.runpytest()
+    result = project.runpytest(*workers)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*skips that tests/allowed_skips.txt does not list*"])
     result.stdout.fnmatch_lines(["*: no time"])
