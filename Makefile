@@ -80,7 +80,7 @@ types: env
 	mypy
 
 unit: env
-	pytest -m "not long" -n logical --dist loadgroup --durations 25
+	pytest -m "not long" -n logical --durations 25
 
 test-long: env
 	pytest -m long

@@ -17,7 +17,7 @@ from tests.users import environment
 for _library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-pytest_plugins = ["pytester", "tests.skip_policy"]
+pytest_plugins = ["pytester", "tests.schedule", "tests.skip_policy"]
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -29,21 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     config.addinivalue_line("markers", "workflow: runs a whole study; minutes")
     config.addinivalue_line("markers", "long: an hour and more; `make test-long`")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give workers the longest tests first, and those that share a finished study to one."""
-    if config.getoption("dist", "no") == "no":
-        return
-    for item in items:
-        if "smoke_run" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("smoke_run"))
-    items.sort(
-        key=lambda item: (
-            item.get_closest_marker("xdist_group") is None,
-            item.get_closest_marker("workflow") is None,
-        )
-    )
 
 
 @pytest.fixture(scope="session")
