@@ -126,7 +126,11 @@ def test_a_compressed_table_is_the_same(record: Path) -> None:
     assert compare(record, packed).counts() == {"same": len(pd.read_csv(record))}
 
 
-@pytest.mark.parametrize("broken", [b"no archive", gzip.compress(b"study," * 99)[:-20]])
+@pytest.mark.parametrize(
+    "broken",
+    [b"no archive", gzip.compress(b"study," * 99)[:-20]],
+    ids=["no archive", "cut short"],
+)
 def test_a_broken_archive_is_told(record: Path, broken: bytes) -> None:
     packed = record.with_name("metrics.csv.gz")
     packed.write_bytes(broken)
