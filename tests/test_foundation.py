@@ -44,6 +44,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_writer_left_is_swept_and_nothing_of_one_that_lives(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    with replacing(path) as one:
+        killed = one.with_name(f".{path.stem}-killed.part.json")
+        killed.write_text("half")
+        foreign = one.with_name(".b-killed.part.json")
+        foreign.write_text("half")
+        with replacing(path) as two:
+            assert one.exists()
+            assert not killed.exists()
+            two.write_text("two")
+        one.write_text("one")
+    assert path.read_text() == "one"
+    assert sorted(tmp_path.iterdir()) == [foreign, path]
+    write_json(other, 1)
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
 def test_artifacts_have_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     write_json(tmp_path / "a.json", 1)

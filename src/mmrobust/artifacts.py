@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -11,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmrobust.disk import make_folder, missing, told_clearly
 from mmrobust.errors import UserError
@@ -21,15 +23,24 @@ REMAKE = "delete it and run again"
 MAKE = "run again and it is made"
 """What to do about a missing one."""
 
-_HELD: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("held", default=None)
-"""Temporary files that wait for the end of a `together`, with what they become."""
+
+class _Held(NamedTuple):
+    """A temporary file that waits for the end of a `together`, what it becomes, and its lock."""
+
+    temporary: Path
+    path: Path
+    lock: int
+
+
+_HELD: ContextVar[list[_Held] | None] = ContextVar("held", default=None)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` if the block succeeds and vanishes if not.
 
-    The temporary file lies in the same folder, so that the rename is atomic.
+    The temporary file lies in the same folder, so that the rename is atomic. It is locked while
+    its writer lives: those of writers that were killed are swept.
 
     Raises:
         UserError: the disk refuses; all other errors of the block pass.
@@ -37,21 +48,44 @@ def replacing(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     held = _HELD.get()
     with told_clearly(path):
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}"
-        )
-        os.close(handle)
-        temporary = Path(name)
+        temporary, lock = _locked_temporary(path)
+        kept = _Held(temporary, path, lock)
         try:
             yield temporary
             _publish_mode(temporary)
             if held is None:
                 temporary.replace(path)
             else:
-                held.append((temporary, path))
+                held.append(kept)
         finally:
-            if held is None or (temporary, path) not in held:
+            if held is None or kept not in held:
                 temporary.unlink(missing_ok=True)
+                os.close(lock)
+
+
+def _locked_temporary(path: Path) -> tuple[Path, int]:
+    """A new empty file beside `path`, and a descriptor of it that holds its lock."""
+    prefix, suffix = f".{path.stem}-", f".part{path.suffix}"
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*{glob.escape(suffix)}"):
+        _sweep(leftover)
+    while True:
+        lock, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
+        with contextlib.suppress(OSError):  # of a file system without locks nothing is swept
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            return Path(name), lock
+        os.close(lock)  # another writer took it for a leftover before it was locked
+
+
+def _sweep(leftover: Path) -> None:
+    """Remove a temporary file unless its writer lives, or it can't be known."""
+    with contextlib.suppress(OSError):
+        lock = os.open(leftover, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+        finally:
+            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -62,17 +96,18 @@ def together() -> Iterator[None]:
     old files as they were. But a rename that is refused, or a kill between two of them, leaves the
     files before it new and the rest old: what tells that all is whole has to come last.
     """
-    held: list[tuple[Path, Path]] = []
+    held: list[_Held] = []
     outer = _HELD.set(held)
     try:
         yield
-        for temporary, path in held:
+        for temporary, path, _ in held:
             with told_clearly(path):
                 temporary.replace(path)
     finally:
         _HELD.reset(outer)
-        for temporary, _ in held:
+        for temporary, _, lock in held:
             temporary.unlink(missing_ok=True)
+            os.close(lock)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,8 @@ BUILT = "fills a folder of `building`, which its callers open"
 ALLOWED = {
     # the shields themselves
     "artifacts.py:together": "removes what `replacing` left with it",
+    "artifacts.py:_locked_temporary": "`replacing` calls it under `told_clearly`",
+    "artifacts.py:_sweep": "removes what a killed writer left; a refusal changes nothing",
     "artifacts.py:_publish_mode": "called under `told_clearly`, or on a folder of `building`",
     # called under a shield
     "augment/run.py:_of_pictures": BUILT,
