@@ -87,14 +87,14 @@ def test_a_leftover_in_an_output_folder_is_not_recorded(project):
     (project / "parts" / "a" / "3.txt").write_text("of an older study\n")
     (project / "out" / "a" / "sum.txt").unlink()
     done = snakemake(project)
-    assert "not recorded: parts@a: parts/a/3.txt is not made by this run" in done
+    assert "not recorded: parts@a: no job of this run makes parts/a/3.txt" in done
     assert "recorded in dvc.lock: total@a" in done
 
 
 def test_a_part_of_a_folder_does_not_stand_for_the_whole(project):
     (project / "parts" / "a" / "1.txt").unlink()
     done = snakemake(project, "--", "parts/a/1.txt")
-    assert "not recorded: parts@a: parts/a/2.txt is not made by this run" in done
+    assert "not recorded: parts@a: no job of this run makes parts/a/2.txt" in done
 
 
 def test_a_copy_of_the_configuration_is_not_the_committed_one(project):

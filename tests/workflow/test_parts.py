@@ -175,3 +175,22 @@ def test_what_fails_leaves_the_rest_usable_and_the_report_marks_it(changed, tool
     with Path("results/smoke/so_far/claims.csv").open(newline="") as stream:
         assert {row["verdict"] for row in csv.DictReader(stream)} == {"missing"}
     assert Path("results/smoke/so_far/figures/recall_by_defence.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("verb", ["plan", "why"])
+def test_a_target_that_no_rule_makes_is_told_with_the_nearest(changed, verb):
+    ended = run_verb((verb, "attack_pdg", "--configfile", str(CONFIG)), Path())
+    assert ended.status == 2
+    (line,) = ended.told.splitlines()
+    assert "no rule makes 'attack_pdg'; did you mean 'attack_pgd'? (allowed: " in line
+
+
+def test_a_plan_says_that_it_knows_no_time(changed):
+    Path("results/smoke/report.html").unlink()
+    for timed in Path("logs/smoke").rglob("*.tsv"):
+        timed.unlink()
+    head, *_ = planned()
+    assert head == (
+        "smoke: 1 of 27 jobs would run; nothing like them has run here yet, so how long it takes "
+        "is not known"
+    )

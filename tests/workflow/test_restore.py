@@ -190,6 +190,15 @@ def test_what_is_restored_is_recorded_in_the_same_words(changed):
     assert Path("dvc.lock").read_bytes() == lock
 
 
+def test_what_can_not_be_recorded_fails_the_verb(changed):
+    leftover = Path("results/smoke/models/of_nobody.txt")
+    leftover.write_text("of an older study\n")
+    told = said("record", "--configfile", str(CONFIG), status=1)
+    assert told[0].startswith(f"not recorded: models@smoke: no job of this run makes {leftover}; ")
+    assert told[-1].startswith("recorded in dvc.lock: data@smoke")
+    leftover.unlink()
+
+
 def test_what_is_not_in_step_is_not_restored(changed):
     shutil.rmtree(".snakemake/metadata")
     add_to(Path("src/mmrobust/training/mat.py"))

@@ -126,11 +126,19 @@ def report_so_far(configfile: Configfile = Path("config/scenes.yaml")) -> None:
 
 @app.command()
 def record(configfile: Configfile = Path("config/scenes.yaml")) -> None:
-    """Record in `dvc.lock` what is there of a study, if it is proved; nothing is run."""
+    """Record in `dvc.lock` what is there of a study, if it is proved; nothing is run.
+
+    It fails if something is refused; what was recorded stays.
+    """
+    from mmrobust.pipeline.ledger import REFUSED
     from mmrobust.pipeline.ledger import record as recorded
 
+    refused = False
     for line in recorded(configfile):
         print(line)
+        refused |= line.startswith(REFUSED)
+    if refused:
+        raise SystemExit(1)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import logging
 import sys
@@ -37,7 +38,7 @@ def planned_workflow(configfile: Path, targets: Collection[str] = ()) -> Iterato
     """
     # Seconds, which only verbs that ask for a graph spend.
     from snakemake.api import SnakemakeApi
-    from snakemake.exceptions import WorkflowError
+    from snakemake.exceptions import MissingRuleException, WorkflowError
     from snakemake.settings.types import (
         ConfigSettings,
         DAGSettings,
@@ -62,10 +63,25 @@ def planned_workflow(configfile: Path, targets: Collection[str] = ()) -> Iterato
                 snakefile=SNAKEFILE,
             ).dag(DAGSettings(targets=set(targets), max_checksum_file_size=MAX_CHECKSUM_FILE_SIZE))
             with contextlib.redirect_stdout(io.StringIO()):
-                planned.printrulegraph()  # the cheapest of the calls that build the graph
+                try:
+                    planned.printrulegraph()  # the cheapest of the calls that build the graph
+                except MissingRuleException as error:
+                    rules = [rule.name for rule in planned.workflow_api._workflow.rules]
+                    raise _nothing_makes(targets, rules, str(error)) from None
             yield planned.workflow_api._workflow
     except WorkflowError as error:
         raise UserError(str(error)) from None
     finally:
         sys.path[:] = search_path
         logging.disable(said)
+
+
+def _nothing_makes(targets: Collection[str], rules: Collection[str], said: str) -> UserError:
+    """Error for a target that no rule makes, with the nearest one."""
+    name = next((target for target in targets if target in said), said)
+    nearest = difflib.get_close_matches(name, rules, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return UserError(
+        f"no rule makes {name!r}{hint} (allowed: a file of the study, or a target of "
+        "docs/pipeline.md)"
+    )

@@ -27,6 +27,8 @@ from mmrobust.pipeline.proof import config_refusal, jobs_of, stage_refusal
 from mmrobust.pipeline.unrecorded import kept_unless_written, why_unrecorded
 
 LOCKFILE = Path("dvc.lock")
+REFUSED = ("nothing recorded", "not recorded")
+"""How lines on what is not recorded begin."""
 
 LOADED = time.time()
 """When the run began; Snakemake's file is read, and jobs are planned, after that."""

@@ -61,7 +61,9 @@ def plan(configfile: Path, targets: Collection[str], *, cores: int, gpus: int = 
     head = f"{study}: {len(planned)} of {len(every)} jobs would run"
     if len(unknown) < len(planned):
         head += f", about {_shown(makespan(tasks, cores=cores, gpus=gpus))} on {cores} cores"
-    if unknown:
+    if len(unknown) == len(planned):
+        head += "; nothing like them has run here yet, so how long it takes is not known"
+    elif unknown:
         head += f"; {len(unknown)} of a kind that hasn't run here yet are not in that time"
     return [head, *_rules(planned), *_cells(planned)]
 

@@ -105,8 +105,8 @@ def _uncovered(out: Path, made: set[Path], repo: Any) -> str | None:
     }
     for file in sorted(present - made):
         return (
-            f"{_shown(file)} is not made by this run; "
-            "run the whole study, and remove it if it is a leftover"
+            f"no job of this run makes {_shown(file)}; "
+            "run the whole study, and remove it if it is still told then"
         )
     for file in sorted(made - present):
         if out in file.parents:
